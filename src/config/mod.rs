@@ -1,0 +1,5 @@
+//! Configuration.
+
+pub mod node;
+pub mod problem;
+pub mod read;

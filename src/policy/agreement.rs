@@ -1,0 +1,273 @@
+//! Agreements: which there are, whose acceptance counts, and where it stands.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::policy::id::{Guid, MpnId, Name, PartnerRef};
+
+/// An agreement by name. `mpa` and `mca` are built in, configuration may add others.
+pub type Agreement = Name;
+
+/// The Microsoft Partner Agreement.
+pub const MPA: Agreement = Name::new("mpa").expect("a plain name");
+/// The Microsoft Customer Agreement (in French texts MCuA).
+pub const MCA: Agreement = Name::new("mca").expect("a plain name");
+
+macro_rules! named_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The name used in configuration, records and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+
+            /// The value of that name.
+            pub fn parse(text: &str) -> Option<$name> {
+                match text { $($text => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use named_enum;
+
+named_enum! {
+    /// A Microsoft cloud; agreements in one say nothing of another.
+    Cloud {
+        /// The global cloud.
+        Commercial = "commercial",
+        /// The US Government cloud.
+        UsGovernment = "us_government",
+        /// The cloud that 21Vianet runs in China.
+        China = "china_21vianet",
+    }
+}
+
+named_enum! {
+    /// A CSP region: an MPA is signed once for each (Partner Center, "CSP regions and currencies").
+    Region {
+        /// Africa.
+        Africa = "africa",
+        /// Asia and Pacific.
+        AsiaPacific = "asia_pacific",
+        /// Australia.
+        Australia = "australia",
+        /// Brazil.
+        Brazil = "brazil",
+        /// Canada.
+        Canada = "canada",
+        /// China.
+        China = "china",
+        /// Europe.
+        Europe = "europe",
+        /// India.
+        India = "india",
+        /// Japan.
+        Japan = "japan",
+        /// Korea.
+        Korea = "korea",
+        /// Latin America and the Caribbean.
+        LatinAmerica = "latin_america",
+        /// Middle East, Central Europe and Eastern Europe.
+        MiddleEastCentralEurope = "middle_east_central_europe",
+        /// New Zealand.
+        NewZealand = "new_zealand",
+        /// Taiwan.
+        Taiwan = "taiwan",
+        /// United States.
+        UnitedStates = "united_states",
+    }
+}
+
+named_enum! {
+    /// Whose acceptance an agreement needs.
+    PartyKind {
+        /// The partner that buys: the billing partner.
+        Partner = "partner",
+        /// A reseller named in the request, or the caller where it is not the billing partner.
+        Reseller = "reseller",
+        /// The customer the purchase is for.
+        Customer = "customer",
+    }
+}
+
+/// What is known of a partner's identity; at least one of the two is present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartnerIds {
+    /// Tenant.
+    pub tenant: Option<Guid>,
+    /// MPN id.
+    pub mpn: Option<MpnId>,
+}
+
+impl From<PartnerRef> for PartnerIds {
+    fn from(partner: PartnerRef) -> PartnerIds {
+        match partner {
+            PartnerRef::Mpn(mpn) => PartnerIds { tenant: None, mpn: Some(mpn) },
+            PartnerRef::Tenant(tenant) => PartnerIds { tenant: Some(tenant), mpn: None },
+        }
+    }
+}
+
+/// One whose acceptance counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The billing partner.
+    Partner(PartnerIds),
+    /// A reseller.
+    Reseller(PartnerIds),
+    /// The customer's tenant.
+    Customer(Guid),
+}
+
+impl Party {
+    /// Its kind.
+    pub fn kind(&self) -> PartyKind {
+        match self {
+            Party::Partner(_) => PartyKind::Partner,
+            Party::Reseller(_) => PartyKind::Reseller,
+            Party::Customer(_) => PartyKind::Customer,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Customer(tenant) => tenant.fmt(f),
+            Party::Partner(ids) | Party::Reseller(ids) => match (ids.mpn, ids.tenant) {
+                // A reseller is known by the id its provider writes on orders, a partner by its tenant.
+                (Some(mpn), _) if self.kind() == PartyKind::Reseller => mpn.fmt(f),
+                (_, Some(tenant)) => tenant.fmt(f),
+                (Some(mpn), None) => mpn.fmt(f),
+                (None, None) => f.write_str("-"),
+            },
+        }
+    }
+}
+
+/// What an acceptance is bound to beside its party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Nothing.
+    None,
+    /// A CSP region: an MPA counts where it was signed.
+    Region(Region),
+    /// The billing partner: an attested MCA counts only for the partner that attested it.
+    Billing(Guid),
+}
+
+/// What one look-up asks: an agreement of a party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The cloud it is about.
+    pub cloud: Cloud,
+    /// The agreement.
+    pub agreement: Agreement,
+    /// Whose acceptance.
+    pub party: Party,
+    /// For which region or billing partner.
+    pub scope: Scope,
+}
+
+/// Where an agreement of a party stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Accepted, at the given time where the source knows one.
+    Accepted {
+        /// The newest acceptance.
+        at: Option<Timestamp>,
+    },
+    /// Definitely not accepted.
+    Missing,
+    /// The agreement does not exist for this party (other cloud, contract exhibit).
+    NotApplicable,
+}
+
+impl Status {
+    /// The glossary word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Accepted { .. } => "accepted",
+            Status::Missing => "missing",
+            Status::NotApplicable => "not_applicable",
+        }
+    }
+}
+
+named_enum! {
+    /// Why a status could not be learnt.
+    Failure {
+        /// No source names the party: its operator has to record it.
+        Unrecorded = "unrecorded",
+        /// A source could not be asked, or answered nonsense.
+        Source = "source",
+        /// The request's deadline for look-ups passed.
+        Deadline = "deadline",
+        /// The acceptance has no date, and a rule needs one.
+        Undated = "undated",
+        /// Only rules that can not change the verdict wanted to know, so nobody waited.
+        NotAsked = "not_asked",
+    }
+}
+
+impl Failure {
+    /// Whether it is the gateway's own doing, so that `on_unknown: allow` must not apply.
+    pub fn is_own(self) -> bool {
+        matches!(self, Failure::Deadline | Failure::NotAsked)
+    }
+}
+
+/// A status with where and when it was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// The status.
+    pub status: Status,
+    /// When the source was asked (for a ledger: when its file was loaded).
+    pub observed_at: Timestamp,
+    /// Which source said so.
+    pub source: Name,
+}
+
+/// What a look-up brought: the last definite answer, and why there is no newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The last definite answer, if there ever was one.
+    pub last: Option<Fact>,
+    /// Set when the question could not be answered now.
+    pub failure: Option<Failure>,
+}
+
+impl Answer {
+    /// An answer that rests on a fact alone.
+    pub fn known(fact: Fact) -> Answer {
+        Answer { last: Some(fact), failure: None }
+    }
+
+    /// No answer at all.
+    pub fn failed(failure: Failure) -> Answer {
+        Answer { last: None, failure: Some(failure) }
+    }
+}
+
+/// The answers to a plan's needs, in the order of the needs.
+#[derive(Clone, Debug)]
+pub struct Statuses {
+    /// One answer for each need.
+    pub answers: Vec<Answer>,
+    /// How old an accepted fact may be when nothing newer could be learnt.
+    pub stale_max: SignedDuration,
+}

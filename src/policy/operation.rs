@@ -1,0 +1,407 @@
+//! Operations: what a request is, from its method, its path and the shape of its body.
+
+use crate::policy::agreement::named_enum;
+use crate::policy::path::Path;
+use crate::policy::pattern::Pattern;
+
+named_enum! {
+    /// The kind of an operation, weakest first: what a later class needs, an earlier one never needs more of.
+    Class {
+        /// Only reads. Never gated.
+        Read = "read",
+        /// Lifts a block. Never gated.
+        Cure = "cure",
+        /// Changes nothing that is bought. Never gated.
+        Administration = "administration",
+        /// Ends or reduces a purchase. Never gated.
+        WindDown = "wind_down",
+        /// Prepares a purchase; judged as one, because a checkout carries no body.
+        Draft = "draft",
+        /// Changes a purchase without raising it.
+        Change = "change",
+        /// Raises a purchase.
+        Increase = "increase",
+        /// Buys.
+        Purchase = "purchase",
+    }
+}
+
+impl Class {
+    /// Whether agreements may be asked for it.
+    pub const fn is_gated(self) -> bool {
+        matches!(self, Class::Draft | Class::Change | Class::Increase | Class::Purchase)
+    }
+}
+
+/// A set of classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassSet(u8);
+
+impl ClassSet {
+    /// The set with one more class. A draft is judged wherever a purchase is.
+    #[must_use]
+    pub fn with(self, class: Class) -> ClassSet {
+        let draft = if class == Class::Purchase { 1 << Class::Draft as u8 } else { 0 };
+        ClassSet(self.0 | 1 << class as u8 | draft)
+    }
+
+    /// Whether the class is in it.
+    pub fn holds(self, class: Class) -> bool {
+        self.0 >> class as u8 & 1 == 1
+    }
+}
+
+/// A request method that may be forwarded (RFC 9110 section 9, RFC 5789).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+impl Method {
+    /// The method of that exact name; methods are case-sensitive, and any other is refused.
+    pub fn parse(text: &str) -> Option<Method> {
+        Some(match text {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            "PUT" => Method::Put,
+            "PATCH" => Method::Patch,
+            "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
+            _ => return None,
+        })
+    }
+
+    /// Whether it only reads.
+    pub fn is_read(self) -> bool {
+        matches!(self, Method::Get | Method::Head)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+        }
+    }
+}
+
+/// Dense number of an operation within one policy; metrics and rule indexes are arrays over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub u16);
+
+impl OperationId {
+    /// Any GET or HEAD that no operation lists.
+    pub const READ: OperationId = OperationId(0);
+    /// Any write that no operation lists.
+    pub const UNLISTED: OperationId = OperationId(1);
+    /// OPTIONS.
+    pub const OPTIONS: OperationId = OperationId(2);
+    /// The gateway's own `/.countersign/` paths.
+    pub const OWN: OperationId = OperationId(3);
+    /// Requests refused before their operation was known.
+    pub const UNKNOWN: OperationId = OperationId(4);
+
+    /// The names and classes of these, in order.
+    pub const BUILT_IN: [(&'static str, Class); 5] = [
+        ("read", Class::Read),
+        ("unlisted", Class::Purchase),
+        ("options", Class::Read),
+        ("countersign", Class::Read),
+        ("unknown", Class::Purchase),
+    ];
+
+    /// As an index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Name and class of an operation.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The name in configuration, records and metrics.
+    pub name: String,
+    /// Its class.
+    pub class: Class,
+}
+
+named_enum! {
+    /// A resource that would have to be read to know what a request does.
+    Resource {
+        /// The cart that is checked out.
+        Cart = "cart",
+        /// The subscription that is changed.
+        Subscription = "subscription",
+        /// The transfer that is accepted.
+        Transfer = "transfer",
+    }
+}
+
+/// What a value in a body shape may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Anything.
+    Any,
+    /// One of these texts (compared without regard to case) or literals such as `false`.
+    OneOf(Vec<String>),
+}
+
+/// The value of a top-level member, as far as shapes look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar<'a> {
+    /// A string.
+    Text(&'a str),
+    /// `true` or `false`.
+    Bool(bool),
+    /// Anything else.
+    Other,
+}
+
+impl Allowed {
+    fn admits(&self, value: Scalar<'_>) -> bool {
+        let Allowed::OneOf(literals) = self else { return true };
+        literals.iter().any(|literal| match value {
+            Scalar::Text(text) => literal.eq_ignore_ascii_case(text),
+            Scalar::Bool(flag) => literal == if flag { "true" } else { "false" },
+            Scalar::Other => false,
+        })
+    }
+}
+
+/// A closed body shape: a weaker reading of a request, open only to bodies that hold nothing else.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The operation that a body of this shape is.
+    pub operation: OperationId,
+    /// Its class.
+    pub class: Class,
+    /// The members that make it this shape.
+    pub members: Vec<(String, Allowed)>,
+}
+
+/// A route: one path template with its methods, and how its requests are read.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What a request is when no shape covers its body.
+    pub operation: OperationId,
+    /// The class of that.
+    pub class: Class,
+    /// Weaker readings, at most 32.
+    pub shapes: Vec<Shape>,
+    /// Members that may stand beside those of any shape and change nothing.
+    pub neutral: Vec<String>,
+    /// Where it finds its facts.
+    pub locations: Locations,
+    /// What would have to be read to know more.
+    pub reads: Option<Resource>,
+}
+
+/// Where a request's customer is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomerAt {
+    /// Nowhere: the operation has none.
+    Nowhere,
+    /// In the segment of that number.
+    Segment(usize),
+    /// In the body.
+    Body(Pattern),
+}
+
+/// Where the facts of a request are found in its path and body.
+#[derive(Clone, Debug)]
+pub struct Locations {
+    /// The customer.
+    pub customer: CustomerAt,
+    /// The lines; several patterns where lines nest.
+    pub lines: Vec<Pattern>,
+    /// Product ids, from the line; the parts of one id are joined by `:`.
+    pub products: Vec<Vec<Pattern>>,
+    /// Resellers, from the line, beside the members that name one anywhere.
+    pub resellers: Vec<Pattern>,
+}
+
+impl Locations {
+    /// Nothing but the customer.
+    pub fn of_customer(customer: CustomerAt) -> Locations {
+        Locations { customer, lines: Vec::new(), products: Vec::new(), resellers: Vec::new() }
+    }
+}
+
+impl Endpoint {
+    /// Whether the body has to be read before the verdict.
+    pub fn is_judged(&self) -> bool {
+        self.class.is_gated()
+    }
+
+    /// Whether a request without a body can not be read.
+    pub fn needs_body(&self) -> bool {
+        !self.locations.lines.is_empty()
+            || !self.shapes.is_empty()
+            || matches!(self.locations.customer, CustomerAt::Body(_))
+    }
+
+    /// Which operation a body is, from its top-level members.
+    ///
+    /// A shape covers a body whose every member is one of its own or neutral. Where none covers it, it is what the
+    /// endpoint is by default, which is at least as strong as every shape. Else each member weighs as much as the
+    /// strongest shape that lists it, and the strongest member decides: adding a member never weakens the class.
+    pub fn classify<'b>(
+        &self,
+        members: impl Iterator<Item = (&'b str, Scalar<'b>)>,
+    ) -> (OperationId, Class, bool) {
+        let default = (self.operation, self.class, true);
+        if self.shapes.is_empty() {
+            return default;
+        }
+        let mut covering = u32::MAX >> (32 - self.shapes.len() as u32);
+        let mut class = None;
+        for (name, value) in members {
+            if self.neutral.iter().any(|neutral| neutral.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let mut listed = 0u32;
+            for (at, shape) in self.shapes.iter().enumerate() {
+                if shape.lists(name, value) {
+                    listed |= 1 << at;
+                    class = class.max(Some(shape.class));
+                }
+            }
+            covering &= listed;
+        }
+        // Only neutral members: nothing is asked, so it weighs as little as any shape does.
+        let class = class.or_else(|| self.shapes.iter().map(|shape| shape.class).min());
+        let mut covering =
+            self.shapes.iter().enumerate().filter(|(at, _)| covering >> at & 1 == 1).map(|(_, shape)| shape);
+        let Some(first) = covering.next() else { return default };
+        let named =
+            std::iter::once(first).chain(covering).find(|shape| Some(shape.class) == class).unwrap_or(first);
+        (named.operation, class.unwrap_or(self.class), false)
+    }
+}
+
+impl Shape {
+    fn lists(&self, name: &str, value: Scalar<'_>) -> bool {
+        self.members
+            .iter()
+            .any(|(member, allowed)| member.eq_ignore_ascii_case(name) && allowed.admits(value))
+    }
+}
+
+/// A tree of path templates.
+#[derive(Clone, Debug, Default)]
+pub struct Router {
+    root: Node,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    literals: Vec<(String, Node)>,
+    parameter: Option<Box<Node>>,
+    endpoints: Vec<(Method, usize)>,
+    customer_writes: Option<usize>,
+}
+
+/// A segment of a path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// This text, in either letter case.
+    Literal(String),
+    /// Anything; the name is for people and for `{customer}`.
+    Parameter(String),
+}
+
+/// Reads a path template such as `/v1/customers/{customer}/orders`; `None` when it is malformed.
+pub fn parse_template(text: &str) -> Option<Vec<Segment>> {
+    let tail = text.strip_prefix('/')?;
+    let segments = tail.strip_suffix('/').unwrap_or(tail).split('/').map(|segment| {
+        if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            return (!name.is_empty() && !name.contains(['{', '}']))
+                .then(|| Segment::Parameter(name.to_owned()));
+        }
+        let plain = !segment.is_empty()
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'$'))
+            && segment.bytes().any(|byte| byte != b'.');
+        plain.then(|| Segment::Literal(segment.to_ascii_lowercase()))
+    });
+    segments.collect()
+}
+
+impl Router {
+    /// Adds a template for a method; the index of the one that stands there already is the error.
+    pub fn insert(&mut self, method: Method, template: &[Segment], endpoint: usize) -> Result<(), usize> {
+        let node = self.node(template);
+        if let Some((_, taken)) = node.endpoints.iter().find(|(known, _)| *known == method) {
+            return Err(*taken);
+        }
+        node.endpoints.push((method, endpoint));
+        Ok(())
+    }
+
+    /// Says that what lies at or below a template is about the customer that the endpoint's locations name.
+    pub fn insert_customer_path(&mut self, template: &[Segment], endpoint: usize) {
+        self.node(template).customer_writes = Some(endpoint);
+    }
+
+    fn node(&mut self, template: &[Segment]) -> &mut Node {
+        let mut node = &mut self.root;
+        for segment in template {
+            node = match segment {
+                Segment::Parameter(_) => node.parameter.get_or_insert_default(),
+                Segment::Literal(text) => {
+                    let at = node.literals.iter().position(|(known, _)| known == text).unwrap_or_else(|| {
+                        node.literals.push((text.clone(), Node::default()));
+                        node.literals.len() - 1
+                    });
+                    &mut node.literals[at].1
+                }
+            };
+        }
+        node
+    }
+
+    /// The endpoint of a method and path. Literal segments win over parameters.
+    pub fn find(&self, method: Method, path: &Path<'_>) -> Option<usize> {
+        find(&self.root, method, path, 0)
+    }
+
+    /// The endpoint for writes below the longest customer path that the path starts with.
+    pub fn find_customer_path(&self, path: &Path<'_>) -> Option<usize> {
+        find_customer(&self.root, path, 0)
+    }
+}
+
+fn find(node: &Node, method: Method, path: &Path<'_>, at: usize) -> Option<usize> {
+    if at == path.len() {
+        return node.endpoints.iter().find(|(known, _)| *known == method).map(|(_, endpoint)| *endpoint);
+    }
+    let segment = path.segment(at);
+    let literal = node.literals.iter().find(|(text, _)| text.eq_ignore_ascii_case(segment));
+    literal
+        .and_then(|(_, next)| find(next, method, path, at + 1))
+        .or_else(|| node.parameter.as_ref().and_then(|next| find(next, method, path, at + 1)))
+}
+
+fn find_customer(node: &Node, path: &Path<'_>, at: usize) -> Option<usize> {
+    let deeper = (at < path.len()).then(|| path.segment(at)).and_then(|segment| {
+        let literal = node.literals.iter().find(|(text, _)| text.eq_ignore_ascii_case(segment));
+        literal
+            .and_then(|(_, next)| find_customer(next, path, at + 1))
+            .or_else(|| node.parameter.as_ref().and_then(|next| find_customer(next, path, at + 1)))
+    });
+    deeper.or(node.customer_writes)
+}

@@ -1,0 +1,176 @@
+//! Request paths: read into segments, or refused where a server behind could read them otherwise.
+
+use std::borrow::Cow;
+
+/// More segments than any ordering API has.
+const SEGMENTS_MAX: usize = 24;
+/// The longest path that is read, in bytes.
+const PATH_BYTES_MAX: usize = 8 * 1024;
+
+/// A path with more than one reading; the text says which part, without repeating it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmbiguousPath(pub &'static str);
+
+/// A path in segments, percent-decoded once. Comparison with templates ignores letter case.
+#[derive(Clone, Debug)]
+pub struct Path<'a> {
+    text: Cow<'a, str>,
+    segments: [(u16, u16); SEGMENTS_MAX],
+    count: usize,
+}
+
+impl<'a> Path<'a> {
+    /// Reads the path of a request target (no query). One trailing slash is tolerated.
+    pub fn parse(raw: &'a str) -> Result<Path<'a>, AmbiguousPath> {
+        if raw.len() > PATH_BYTES_MAX {
+            return Err(AmbiguousPath("the path is longer than 8 KiB"));
+        }
+        let Some(raw_tail) = raw.strip_prefix('/') else {
+            return Err(AmbiguousPath("the path does not start with `/`"));
+        };
+        let mut encoded = false;
+        for byte in raw.bytes() {
+            match byte {
+                0..=0x1f | 0x7f => return Err(AmbiguousPath("the path holds a control character")),
+                b'\\' => return Err(AmbiguousPath("the path holds a backslash")),
+                b';' => return Err(AmbiguousPath("the path holds `;`")),
+                b'#' | b'?' => return Err(AmbiguousPath("the path holds `#` or `?`")),
+                0x80.. => return Err(AmbiguousPath("the path holds bytes that are not ASCII")),
+                b'%' => encoded = true,
+                _ => {}
+            }
+        }
+        let text = if encoded { Cow::Owned(decode(raw)?) } else { Cow::Borrowed(raw) };
+        let mut path = Path { text: Cow::Borrowed(""), segments: [(0, 0); SEGMENTS_MAX], count: 0 };
+        if !raw_tail.is_empty() {
+            let body = text.strip_suffix('/').unwrap_or(&text);
+            let mut start = 1;
+            for segment in body[1..].split('/') {
+                match segment {
+                    "" => return Err(AmbiguousPath("the path holds an empty segment")),
+                    "." | ".." => return Err(AmbiguousPath("the path holds a dot segment")),
+                    _ => {}
+                }
+                let Some(slot) = path.segments.get_mut(path.count) else {
+                    return Err(AmbiguousPath("the path has more than 24 segments"));
+                };
+                *slot = (start as u16, (start + segment.len()) as u16);
+                path.count += 1;
+                start += segment.len() + 1;
+            }
+        }
+        path.text = text;
+        Ok(path)
+    }
+
+    /// The number of segments.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it is the root.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// A segment, decoded.
+    pub fn segment(&self, at: usize) -> &str {
+        let (start, end) = self.segments[at];
+        &self.text[usize::from(start)..usize::from(end)]
+    }
+}
+
+/// Decodes every escape once; what would change the structure of the path, or hide a second encoding, is refused.
+fn decode(raw: &str) -> Result<String, AmbiguousPath> {
+    let bytes = raw.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'%' {
+            decoded.push(bytes[at]);
+            at += 1;
+            continue;
+        }
+        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else {
+            return Err(AmbiguousPath("the path holds a malformed escape"));
+        };
+        let byte = (high * 16 + low) as u8;
+        if byte < 0x20 || byte == 0x7f || matches!(byte, b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#') {
+            return Err(AmbiguousPath("the path holds an escape that changes its structure"));
+        }
+        decoded.push(byte);
+        at += 3;
+    }
+    let text = String::from_utf8(decoded).map_err(|_| AmbiguousPath("the path's escapes are not UTF-8"))?;
+    if text.chars().any(folds_to_ascii) {
+        return Err(AmbiguousPath("the path holds a letter that some servers fold to ASCII"));
+    }
+    Ok(text)
+}
+
+/// Whether a character outside ASCII has an ASCII letter for its other case (`ſ`, `K`, `ı`, `İ`).
+///
+/// A server that compares names without regard to case may take it for that letter.
+pub fn folds_to_ascii(letter: char) -> bool {
+    !letter.is_ascii()
+        && (letter.to_lowercase().any(|c| c.is_ascii()) || letter.to_uppercase().any(|c| c.is_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(raw: &str) -> Vec<String> {
+        let path = Path::parse(raw).unwrap_or_else(|error| panic!("{raw}: {error:?}"));
+        (0..path.len()).map(|at| path.segment(at).to_owned()).collect()
+    }
+
+    #[test]
+    fn plain_paths_split() {
+        assert_eq!(segments("/"), Vec::<String>::new());
+        assert_eq!(segments("/v1/customers"), ["v1", "customers"]);
+        assert_eq!(segments("/v1/customers/"), ["v1", "customers"]);
+        assert_eq!(segments("/v1/c%75stomers/%61"), ["v1", "customers", "a"]);
+        assert_eq!(segments("/v1/caf%C3%A9"), ["v1", "caf\u{e9}"]);
+        assert_eq!(segments("/v1.0/a..b"), ["v1.0", "a..b"]);
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for raw in [
+            "",
+            "v1",
+            "//",
+            "/v1//orders",
+            "/v1/orders//",
+            "/./v1",
+            "/v1/..",
+            "/v1/../orders",
+            "/v1%2forders",
+            "/v1%2Forders",
+            "/v1%5corders",
+            "/v1/%2e%2e/orders",
+            "/v1/%252e",
+            "/v1\\orders",
+            "/v1;x=1/orders",
+            "/v1/%3bx",
+            "/v1/%zz",
+            "/v1/%",
+            "/v1/%4",
+            "/v1/%00",
+            "/v1/%0a",
+            "/v1/\u{e9}",
+            "/v1/%ff",
+            "/v1/cu%C5%BFtomers",
+            "/v1/%E2%84%AA",
+            "/v1/%C4%B1",
+            "/v1/a#b",
+            "/v1/a%3fb",
+        ] {
+            assert!(Path::parse(raw).is_err(), "{raw}");
+        }
+        assert!(Path::parse(&"/a".repeat(25)).is_err());
+        assert!(Path::parse(&format!("/{}", "a".repeat(9000))).is_err());
+    }
+}
