@@ -35,7 +35,7 @@ pub fn read_request(
     body: &[u8],
 ) -> Result<Request, Refusal> {
     if body.is_empty() {
-        if endpoint.needs_body() {
+        if endpoint.body_required {
             return refuse(Reason::InvalidBody, "the body is empty");
         }
         return Ok(Request {

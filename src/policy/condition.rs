@@ -59,14 +59,14 @@ pub struct When {
     pub roles: Option<NameSet>,
     /// A reseller is named, or none is.
     pub reseller: Option<bool>,
-    /// None of what these conditions describe.
-    pub not: Option<Box<When>>,
+    /// None of these.
+    pub not: Vec<When>,
 }
 
 impl When {
     /// Whether lines of one request may differ in it.
     pub fn asks_products(&self) -> bool {
-        self.product_classes.is_some() || self.not.as_ref().is_some_and(|not| not.asks_products())
+        self.product_classes.is_some() || self.not.iter().any(When::asks_products)
     }
 
     /// What can be said from the operation alone: false means that the rule never applies to it.
@@ -89,10 +89,7 @@ impl When {
         if asks_more {
             truth = truth.min(Truth::Unknown);
         }
-        match &self.not {
-            Some(not) => truth.min(!not.of_operation(operation, class)),
-            None => truth,
-        }
+        self.not.iter().fold(truth, |truth, not| truth.min(!not.of_operation(operation, class)))
     }
 
     /// Whether it holds for a request, or for one of its lines.
@@ -140,9 +137,6 @@ impl When {
                 _ => (named == wanted).into(),
             });
         }
-        match &self.not {
-            Some(not) => truth.min(!not.holds(facts, product)),
-            None => truth,
-        }
+        self.not.iter().fold(truth, |truth, not| truth.min(!not.holds(facts, product)))
     }
 }

@@ -207,6 +207,8 @@ pub struct Endpoint {
     pub locations: Locations,
     /// What would have to be read to know more.
     pub reads: Option<Resource>,
+    /// Whether a request without a body can not be read.
+    pub body_required: bool,
 }
 
 /// Where a request's customer is named.
@@ -244,13 +246,6 @@ impl Endpoint {
     /// Whether the body has to be read before the verdict.
     pub fn is_judged(&self) -> bool {
         self.class.is_gated()
-    }
-
-    /// Whether a request without a body can not be read.
-    pub fn needs_body(&self) -> bool {
-        !self.locations.lines.is_empty()
-            || !self.shapes.is_empty()
-            || matches!(self.locations.customer, CustomerAt::Body(_))
     }
 
     /// Which operation a body is, from its top-level members.

@@ -69,11 +69,16 @@ impl Answer {
 
     /// Partner Center's older error shape, the one of its ordering API (error-codes page of its documentation).
     pub fn fault(status: StatusCode, code: u32, description: &str) -> Answer {
+        Answer::fault_from("PartnerCenter", status, code, description)
+    }
+
+    /// The same shape from a named part of Partner Center.
+    pub fn fault_from(source: &str, status: StatusCode, code: u32, description: &str) -> Answer {
         let body = json!({
             "code": code,
             "description": description,
             "data": [],
-            "source": "PartnerCenter",
+            "source": source,
         });
         Answer::json(status, &body)
     }

@@ -96,7 +96,10 @@ mod tests {
 
         let read = ask("GET", "/v1/customers/c/carts/K", "");
         assert_eq!(read.status, StatusCode::OK);
-        assert_eq!(body_of(&read)["links"]["self"]["uri"], "/customers/c/carts/K");
+        assert_eq!(
+            body_of(&read)["links"]["self"]["uri"],
+            "/customers/c/carts/K"
+        );
     }
 
     #[test]

@@ -6,9 +6,11 @@
 mod agreement;
 mod answer;
 mod api;
+mod body;
 mod call;
 mod cart;
 mod customer;
+mod exchange;
 mod faults;
 mod issuer;
 mod ledger;

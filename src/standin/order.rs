@@ -38,8 +38,9 @@ pub fn read(call: &Call) -> Outcome {
 /// `GET /v1/customers/{c}/orders`
 pub fn list(call: &Call) -> Outcome {
     let order = print(call, &stored(), &guid(IdKind::Order, call.serial));
-    let body =
-        format!(r#"{{"totalCount":1,"items":[{order}],"attributes":{{"objectType":"Collection"}}}}"#);
+    let body = format!(
+        r#"{{"totalCount":1,"items":[{order}],"attributes":{{"objectType":"Collection"}}}}"#
+    );
     Ok(Answer::text(StatusCode::OK, body))
 }
 
@@ -115,7 +116,7 @@ fn print(call: &Call, order: &Map<String, Value>, id: &str) -> String {
         .unwrap_or(&no_lines);
     // Anything but an object is no line; numbers beyond 16 bits would not fit an id, and no order has that many.
     let objects = lines.iter().filter_map(Value::as_object);
-    for (line, number) in objects.zip(0_u16..) {
+    for (line, number) in objects.zip(0..=u16::MAX) {
         if number > 0 {
             out.push(',');
         }
@@ -167,7 +168,9 @@ fn print_line(out: &mut String, call: &Call, line: &Map<String, Value>, number: 
         }
     }
     let name = text_member(line, "friendlyName").unwrap_or("Unnamed");
-    let quantity = member(line, "quantity").and_then(Value::as_u64).unwrap_or(1);
+    let quantity = member(line, "quantity")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
     append(
         out,
         format_args!(
@@ -253,7 +256,11 @@ mod tests {
 
     #[test]
     fn a_changed_order_keeps_its_id() {
-        let answer = ask("PATCH", "/v1/customers/c/orders/O-1", r#"{"Status":"cancelled"}"#);
+        let answer = ask(
+            "PATCH",
+            "/v1/customers/c/orders/O-1",
+            r#"{"Status":"cancelled"}"#,
+        );
         assert_eq!(answer.status, StatusCode::OK);
         let order = body_of(&answer);
         assert_eq!(order["id"], "O-1");

@@ -35,9 +35,7 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
             call,
             &guid(IdKind::Subscription, call.serial),
         )])),
-        ("GET", [_, "azureentitlements", _]) => {
-            Ok(Answer::ok(&entitlement(call, call.segment(6))))
-        }
+        ("GET", [_, "azureentitlements", _]) => Ok(Answer::ok(&entitlement(call, call.segment(6)))),
         ("POST", [_, "azureentitlements", _, "cancel"]) => cancel_entitlement(call),
         ("POST", [_, "azureentitlements", _, "reactivate"]) => {
             Ok(Answer::empty(StatusCode::ACCEPTED))
@@ -201,8 +199,7 @@ fn support_contact(mut contact: Map<String, Value>) -> Value {
 
 fn entitlement(call: &Call, id: &str) -> Value {
     let (customer, subscription) = (call.segment(2), call.segment(4));
-    let uri =
-        format!("/customers/{customer}/subscriptions/{subscription}/azureEntitlements/{id}");
+    let uri = format!("/customers/{customer}/subscriptions/{subscription}/azureEntitlements/{id}");
     json!({
         "id": id,
         "friendlyName": "Workloads of the north office",
@@ -234,7 +231,12 @@ mod tests {
             ("POST", "/upgrades", r#"{"TargetOffer":{"Id":"T"}}"#, 200),
             ("POST", "/upgrades", "{", 400),
             ("GET", "/upgrades", "", 200),
-            ("POST", "/transitions", r#"{"toCatalogItemId":"A:B:C"}"#, 200),
+            (
+                "POST",
+                "/transitions",
+                r#"{"toCatalogItemId":"A:B:C"}"#,
+                200,
+            ),
             ("POST", "/transitions", "[]", 400),
             ("GET", "/transitions", "", 200),
             ("POST", "/conversions", r#"{"TargetOfferId":"T"}"#, 200),
@@ -270,7 +272,11 @@ mod tests {
         let read = body_of(&ask("GET", ONE, ""));
         assert_eq!(read["id"], "S-1");
         assert_eq!(read["quantity"], QUANTITY);
-        let changed = body_of(&ask("PATCH", ONE, r#"{"Id":"x","Quantity":11,"Status":null}"#));
+        let changed = body_of(&ask(
+            "PATCH",
+            ONE,
+            r#"{"Id":"x","Quantity":11,"Status":null}"#,
+        ));
         assert_eq!(changed["id"], "S-1");
         assert_eq!(changed["quantity"], 11);
         assert_eq!(changed["status"], "active");
@@ -288,7 +294,11 @@ mod tests {
     #[test]
     fn overage_is_not_the_name_of_a_subscription() {
         let path = "/v1/customers/c/subscriptions/overage";
-        let set = body_of(&ask("PUT", path, r#"{"OverageEnabled":true,"partnerId":"5"}"#));
+        let set = body_of(&ask(
+            "PUT",
+            path,
+            r#"{"OverageEnabled":true,"partnerId":"5"}"#,
+        ));
         assert_eq!(set["overageEnabled"], true);
         assert_eq!(set["attributes"]["objectType"], "Overage");
         assert_eq!(body_of(&ask("GET", path, ""))["overageEnabled"], false);

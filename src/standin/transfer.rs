@@ -49,8 +49,6 @@ fn body(call: &Call, mut transfer: Map<String, Value>, id: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use crate::standin::testing::{ask, body_of};
 
     #[test]

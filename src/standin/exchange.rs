@@ -1,0 +1,299 @@
+//! Exchange: one request and its answer, with the faults it asks for.
+
+use std::borrow::Cow;
+use std::future;
+
+use http::header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::standin::answer::{Answer, CORRELATION_ID, JSON, REQUEST_ID, TraceIds};
+use crate::standin::api;
+use crate::standin::body::{End, Received, Sent};
+use crate::standin::faults::{Faults, Instead};
+use crate::standin::ledger::{Ledger, Recorded};
+use crate::standin::wire::Takeover;
+
+/// Answers one request.
+///
+/// # Errors
+/// Not a failure: an answer that has to be given by hand.
+pub async fn answer(
+    request: Request<Incoming>,
+    ledger: &Ledger,
+) -> Result<Response<Sent>, Takeover> {
+    let (head, body) = request.into_parts();
+    let faults = Faults::asked_for(&head.headers);
+    // Before it is counted: whoever has seen the count may release it.
+    let mut held = matches!(&faults, Ok(faults) if faults.hold).then(|| ledger.hold());
+    ledger.received(!matches!(
+        head.method,
+        Method::GET | Method::HEAD | Method::OPTIONS
+    ));
+    let serial = ledger.next_serial();
+    let ids = TraceIds::of(&head.headers, serial);
+
+    let early = matches!(&faults, Ok(faults) if faults.instead == Some(Instead::Early));
+    let received = if early {
+        Received::unread()
+    } else {
+        Received::read(body).await
+    };
+    if ledger.is_recording() {
+        ledger.keep(recorded(&head, &received));
+    }
+    if received.end == End::Broken {
+        return Err(Takeover::close());
+    }
+
+    let faults = match faults {
+        Ok(faults) => faults,
+        Err(problem) => {
+            let answer = Answer::fault(StatusCode::BAD_REQUEST, 2000, &problem);
+            return Ok(respond(answer, &ids));
+        }
+    };
+    if let Some(delay) = faults.delay {
+        tokio::time::sleep(delay).await;
+    }
+    if let Some(release) = &mut held {
+        // An error says that the ledger is gone, and this thread with it.
+        let _ = release.changed().await;
+    }
+    if received.end != End::Complete {
+        let answer = Answer::of_status(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(Takeover::early(&answer, &ids));
+    }
+
+    let mut response = match faults.instead {
+        Some(instead) => answer_instead(instead, &head, &received, &ids).await?,
+        None => {
+            let path = head.uri.path();
+            let query = head.uri.query().unwrap_or_default();
+            let method = head.method.as_str();
+            let now = Timestamp::now();
+            let answer = api::answer(method, path, query, &received.bytes, serial, now);
+            respond(answer, &ids)
+        }
+    };
+    if faults.hop {
+        add_hop_fields(response.headers_mut());
+    }
+    Ok(response)
+}
+
+async fn answer_instead(
+    instead: Instead,
+    head: &Parts,
+    received: &Received,
+    ids: &TraceIds,
+) -> Result<Response<Sent>, Takeover> {
+    let answer = match instead {
+        Instead::Status(status) => Answer::of_status(status),
+        Instead::Hang => future::pending().await,
+        Instead::Reset => return Err(Takeover::close()),
+        Instead::Early => Answer::of_status(StatusCode::PAYLOAD_TOO_LARGE),
+        Instead::Truncate => return Err(Takeover::truncated(ids)),
+        Instead::Large(bytes) => {
+            let mut response = respond(Answer::empty(StatusCode::OK), ids);
+            let media_type = HeaderValue::from_static("application/octet-stream");
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+            *response.body_mut() = Sent::Large { left: bytes };
+            return Ok(response);
+        }
+        Instead::Chunked(bytes) => {
+            let has_body = head.method != Method::HEAD;
+            let keep_alive = head.version == Version::HTTP_11 && !asks_to_close(&head.headers);
+            return Err(Takeover::chunked(ids, bytes, has_body, keep_alive));
+        }
+        Instead::NoContent => Answer::empty(StatusCode::NO_CONTENT),
+        Instead::NotModified => Answer::empty(StatusCode::NOT_MODIFIED)
+            .with(ETAG, HeaderValue::from_static("\"c0ffee\"")),
+        Instead::Echo => echo(head, received),
+        Instead::Upgrade => return Err(Takeover::switched(ids)),
+    };
+    Ok(respond(answer, ids))
+}
+
+fn respond(answer: Answer, ids: &TraceIds) -> Response<Sent> {
+    let has_body = !answer.body.is_empty();
+    let mut response = Response::new(Sent::Whole(answer.body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, ids.request.clone());
+    headers.insert(CORRELATION_ID, ids.correlation.clone());
+    if has_body {
+        headers.insert(CONTENT_TYPE, JSON);
+    }
+    headers.extend(answer.fields);
+    response
+}
+
+/// Fields that end at the next hop, and one that only the gateway may send.
+fn add_hop_fields(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (CONNECTION, "close, X-Hop"),
+        (HeaderName::from_static("x-hop"), "1"),
+        (HeaderName::from_static("keep-alive"), "timeout=1"),
+        (HeaderName::from_static("proxy-authenticate"), "x"),
+        (HeaderName::from_static("countersign-decision"), "forged"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+}
+
+fn echo(head: &Parts, received: &Received) -> Answer {
+    let headers: Vec<(&str, Cow<str>)> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    Answer::ok(&json!({
+        "method": head.method.as_str(),
+        "target": head.uri.to_string(),
+        "headers": headers,
+        "trailers": received.trailers,
+        "bodyBytes": received.bytes.len(),
+    }))
+}
+
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
+
+fn recorded(head: &Parts, received: &Received) -> Recorded {
+    let fields = head.headers.iter();
+    Recorded {
+        method: head.method.to_string(),
+        target: head.uri.to_string(),
+        headers: fields
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect(),
+        body: received.bytes.clone(),
+        trailers: received.trailers.clone(),
+        complete: received.end == End::Complete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::time::{Duration, Instant};
+
+    use serde_json::Value;
+
+    use crate::standin::testing::{PATIENCE, Reply, connect, exchange, order, read_reply, start};
+
+    fn faulty(fault: &str) -> Reply {
+        exchange(&mut connect(&start()), &order(fault))
+    }
+
+    #[test]
+    fn head_is_answered_without_a_body() {
+        let standin = start();
+        let mut stream = connect(&standin);
+        let target = "/v1/customers/c/subscriptions/s HTTP/1.1\r\nHost: h\r\n\r\n";
+        let head = exchange(&mut stream, &format!("HEAD {target}"));
+        let get = exchange(&mut stream, &format!("GET {target}"));
+        assert_eq!(head.field("content-length"), get.field("content-length"));
+        assert_eq!(get.json()["id"], "s");
+        assert_eq!(standin.mutation_count(), 0);
+    }
+
+    #[test]
+    fn a_status_on_demand_is_answered_in_its_shape() {
+        let reply = faulty("status=503");
+        assert_eq!(reply.status(), 503);
+        assert_eq!(reply.json()["source"], "PartnerCenter");
+        assert_eq!(faulty("status=429").field("retry-after"), Some("3"));
+        assert_eq!(faulty("nocontent").status(), 204);
+        let unmodified = faulty("notmodified");
+        assert_eq!(unmodified.status(), 304);
+        assert_eq!(unmodified.field("etag"), Some("\"c0ffee\""));
+        assert_eq!(faulty("statsu=503").status(), 400);
+    }
+
+    #[test]
+    fn a_delay_comes_before_the_answer() {
+        let standin = start();
+        let started = Instant::now();
+        let reply = exchange(&mut connect(&standin), &order("delay=60ms"));
+        assert_eq!(reply.status(), 201);
+        assert!(started.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[test]
+    fn a_held_request_is_answered_at_the_release() {
+        let standin = start();
+        let mut streams = [connect(&standin), connect(&standin)];
+        for stream in &mut streams {
+            stream.write_all(order("hold").as_bytes()).unwrap();
+        }
+        assert!(standin.wait_for_requests(2, PATIENCE));
+        standin.release();
+        for stream in &mut streams {
+            assert_eq!(read_reply(stream, true).status(), 201);
+        }
+    }
+
+    #[test]
+    fn a_large_answer_has_exactly_the_bytes_asked_for() {
+        for (fault, bytes) in [("large=1MiB", 1 << 20), ("large=17B", 17), ("large=0", 0)] {
+            let reply = faulty(fault);
+            assert_eq!(reply.status(), 200);
+            assert_eq!(reply.body.len(), bytes, "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_echo_tells_what_arrived() {
+        let body = faulty("echo").json();
+        assert_eq!(body["method"], "POST");
+        assert_eq!(body["target"], "/v1/customers/c/orders");
+        assert_eq!(body["bodyBytes"], 2);
+        let sent = Value::from(vec!["ms-requestid", "r-1"]);
+        assert!(body["headers"].as_array().unwrap().contains(&sent));
+    }
+
+    #[test]
+    fn hop_fields_come_with_the_ordinary_answer() {
+        let standin = start();
+        let mut stream = connect(&standin);
+        let reply = exchange(&mut stream, &order("hop"));
+        assert_eq!(reply.status(), 201);
+        for (name, value) in [
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=1"),
+            ("proxy-authenticate", "x"),
+            ("countersign-decision", "forged"),
+        ] {
+            assert_eq!(reply.field(name), Some(value), "{name}");
+        }
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_request_that_breaks_off_is_recorded_as_such() {
+        let standin = start();
+        standin.record(true);
+        let mut stream = connect(&standin);
+        let part = "POST /v1/customers/c/orders HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{";
+        stream.write_all(part.as_bytes()).unwrap();
+        assert!(standin.wait_for_requests(1, PATIENCE));
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        let recorded = standin.recorded();
+        assert_eq!(recorded.len(), 1);
+        assert!(!recorded[0].complete);
+    }
+}

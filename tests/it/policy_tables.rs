@@ -1,0 +1,152 @@
+//! Every request of the ordering API, classified and judged under both presets, in every letter case of its members.
+
+use std::collections::BTreeSet;
+
+use countersign::extract::{self, Refusal};
+use countersign::policy::facts::{Facts, Product, Request};
+use countersign::policy::operation::{Class, Method};
+use countersign::policy::path::Path;
+use countersign::policy::{Policy, Route};
+use serde_json::{Map, Value, json};
+
+use crate::support;
+
+const TABLES: [&str; 5] = ["purchases", "wind-downs", "cures", "reads", "administration"];
+
+fn rows() -> Vec<Value> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/requests");
+    let table = |name: &&str| {
+        let text = std::fs::read_to_string(format!("{folder}/{name}.json")).expect("the table is there");
+        serde_json::from_str::<Vec<Value>>(&text).expect("the table is JSON")
+    };
+    TABLES.iter().flat_map(table).collect()
+}
+
+/// The letter cases in which the property names of a body are tried.
+const CASES: [fn(&str) -> String; 4] = [
+    str::to_owned,
+    |name| name.to_ascii_uppercase(),
+    |name| {
+        let mut letters = name.chars();
+        letters
+            .next()
+            .map_or(String::new(), |first| first.to_ascii_lowercase().to_string() + letters.as_str())
+    },
+    |name| {
+        let mut letters = name.chars();
+        letters
+            .next()
+            .map_or(String::new(), |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    },
+];
+
+fn recased(value: &Value, case: fn(&str) -> String) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|item| recased(item, case)).collect(),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (case(name), recased(value, case)));
+            Value::Object(members.collect::<Map<String, Value>>())
+        }
+        other => other.clone(),
+    }
+}
+
+/// What the gateway makes of a row: the request, or where it is streamed as what.
+fn read(policy: &Policy, row: &Value, case: fn(&str) -> String) -> Result<Request, Refusal> {
+    let method = Method::parse(row["method"].as_str().unwrap()).unwrap();
+    let target = row["path"].as_str().unwrap();
+    let path = Path::parse(target.split('?').next().unwrap()).expect("a plain path");
+    let body = match (row.get("body"), row.get("body_text")) {
+        (Some(body), _) => recased(body, case).to_string().into_bytes(),
+        (None, Some(text)) => text.as_str().unwrap().as_bytes().to_vec(),
+        (None, None) => Vec::new(),
+    };
+    match policy.route(method, &path) {
+        Route::Judge(endpoint) => extract::read_request(policy, endpoint, &path, &body),
+        Route::Stream(operation, class) => Ok(extract::streamed_request(operation, class)),
+        other => panic!("{}: {other:?}", row["name"]),
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+fn check(policy: &Policy, row: &Value, case: fn(&str) -> String, needs_column: &str, at: &str) {
+    let name = row["name"].as_str().unwrap();
+    let request = read(policy, row, case).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"));
+    let operation = &policy.operations[request.operation.index()].name;
+    assert_eq!(operation, row["operation"].as_str().unwrap(), "{name}: operation");
+    assert_eq!(request.class.as_str(), row["class"].as_str().unwrap(), "{name}: class");
+    if request.class.is_gated() {
+        let customer = request.customer.map(|customer| customer.to_string());
+        assert_eq!(customer.as_deref(), row["customer"].as_str(), "{name}: customer");
+        let lines: Vec<Value> = request
+            .lines
+            .iter()
+            .map(|line| {
+                let products = match &line.product {
+                    Product::Unknown => Vec::new(),
+                    Product::Named { ids, .. } => ids.clone(),
+                };
+                json!({ "at": line.at.to_ascii_lowercase(), "products": products })
+            })
+            .filter(|line| line["products"] != json!([]))
+            .collect();
+        let expected: Vec<Value> = row["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| json!({ "at": line["at"].as_str().unwrap().to_ascii_lowercase(), "products": line["products"] }))
+            .collect();
+        assert_eq!(lines, expected, "{name}: lines");
+        // As sets: rewriting the names of a body sorts its members.
+        let resellers: BTreeSet<String> =
+            request.resellers.iter().map(|reseller| reseller.id.to_string()).collect();
+        let expected =
+            texts(&row["resellers"]).iter().map(|id| id.to_ascii_lowercase()).collect::<BTreeSet<_>>();
+        assert_eq!(resellers, expected, "{name}: resellers");
+        assert_eq!(
+            request.unread.map(|resource| resource.as_str()),
+            row["unread"].as_str(),
+            "{name}: unread"
+        );
+    }
+    let caller = support::caller(policy);
+    let plan = policy.plan(Facts { caller: &caller, request: &request, at: support::time(at) }).unwrap();
+    assert_eq!(support::kinds(plan.needs()), texts(&row[needs_column]), "{name}: {needs_column}");
+}
+
+#[test]
+fn every_request_is_classified_under_both_presets_in_every_letter_case() {
+    let rows = rows();
+    assert!(rows.len() >= 200, "{} rows", rows.len());
+    for (preset, column, at) in [
+        ("csp-2020", "needs_2020", "2020-02-01T00:00:00Z"),
+        ("csp-2026", "needs_2026", "2026-01-21T00:00:00Z"),
+    ] {
+        let policy = support::preset(preset);
+        for row in &rows {
+            for case in CASES {
+                check(&policy, row, case, column, at);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_never_gated_needs_no_agreement_and_no_body() {
+    for preset in ["csp-2020", "csp-2026"] {
+        let policy = support::preset(preset);
+        for row in rows() {
+            let class = Class::parse(row["class"].as_str().unwrap()).unwrap();
+            if matches!(class, Class::Administration | Class::Cure | Class::Read) && row["unread"].is_null() {
+                let request = read(&policy, &row, str::to_owned).unwrap();
+                let caller = support::caller(&policy);
+                let at = support::time("2027-06-01T00:00:00Z");
+                let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
+                assert_eq!(plan.needs(), [], "{}", row["name"]);
+            }
+        }
+    }
+}
