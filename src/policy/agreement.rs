@@ -238,6 +238,8 @@ pub struct Fact {
     pub status: Status,
     /// When the source was asked (for a ledger: when its file was loaded).
     pub observed_at: Timestamp,
+    /// When it was last asked for, whatever the source's own time says.
+    pub asked_at: Timestamp,
     /// Which source said so.
     pub source: Name,
 }

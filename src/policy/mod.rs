@@ -411,8 +411,7 @@ impl<'a> Plan<'a> {
     pub fn old_unmet(&self, decision: &Decision, age_max: SignedDuration) -> Vec<usize> {
         let mut needs: Vec<usize> = Vec::new();
         for finding in decision.findings() {
-            let old =
-                finding.fact.is_some_and(|fact| self.facts.at.duration_since(fact.observed_at) > age_max);
+            let old = finding.fact.is_some_and(|fact| self.facts.at.duration_since(fact.asked_at) > age_max);
             if finding.effect == Effect::Deny && matches!(finding.outcome, Outcome::Unmet(_)) && old {
                 needs.extend(finding.need.filter(|need| !needs.contains(need)));
             }

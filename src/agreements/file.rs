@@ -1,0 +1,147 @@
+//! The ledger: a file in which the operator records where agreements stand.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::agreements::source::{Said, Source};
+use crate::policy::agreement::{Agreement, Cloud, Key, Party, PartyKind, Region, Scope, Status};
+use crate::policy::id::{Guid, Name, PartnerRef};
+
+/// Whom a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A billing partner.
+    Partner(PartnerRef),
+    /// A reseller.
+    Reseller(PartnerRef),
+    /// A customer.
+    Customer(Guid),
+}
+
+/// One status of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// In which cloud.
+    pub cloud: Cloud,
+    /// Of which agreement.
+    pub agreement: Agreement,
+    /// Signed for which region; `None` for all.
+    pub region: Option<Region>,
+    /// Attested by which partner; `None` for a direct acceptance.
+    pub attested_by: Option<Guid>,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// A ledger as read from its file.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// What is recorded.
+    pub entries: HashMap<Subject, Vec<Entry>>,
+    /// The kinds of party of which it names all.
+    pub complete: HashSet<PartyKind>,
+    /// When it was loaded.
+    pub loaded_at: Timestamp,
+}
+
+impl Ledger {
+    /// What the ledger says of a key.
+    fn say(&self, key: &Key, last: bool) -> Said {
+        let mut best: Option<Status> = None;
+        for subject in subjects(&key.party) {
+            for entry in self.entries.get(&subject).into_iter().flatten() {
+                if concerns(entry, key) {
+                    best = Some(best.map_or(entry.status, |known| better(known, entry.status)));
+                }
+            }
+        }
+        match best {
+            Some(status) => Said::Definite { status, observed_at: self.loaded_at },
+            None if last && self.complete.contains(&key.party.kind()) => {
+                Said::Definite { status: Status::Missing, observed_at: self.loaded_at }
+            }
+            None => Said::Nothing,
+        }
+    }
+}
+
+/// Every way in which a record may name a party.
+fn subjects(party: &Party) -> impl Iterator<Item = Subject> {
+    let names: [Option<Subject>; 2] = match party {
+        Party::Customer(tenant) => [Some(Subject::Customer(*tenant)), None],
+        Party::Partner(ids) => [
+            ids.tenant.map(|tenant| Subject::Partner(PartnerRef::Tenant(tenant))),
+            ids.mpn.map(|mpn| Subject::Partner(PartnerRef::Mpn(mpn))),
+        ],
+        Party::Reseller(ids) => [
+            ids.tenant.map(|tenant| Subject::Reseller(PartnerRef::Tenant(tenant))),
+            ids.mpn.map(|mpn| Subject::Reseller(PartnerRef::Mpn(mpn))),
+        ],
+    };
+    names.into_iter().flatten()
+}
+
+fn concerns(entry: &Entry, key: &Key) -> bool {
+    let in_scope = match key.scope {
+        // An attestation belongs to the partner that made it; a direct acceptance follows the customer.
+        Scope::Billing(partner) => entry.attested_by.is_none_or(|attested| attested == partner),
+        Scope::Region(region) => entry.region.is_none_or(|signed| signed == region),
+        // Where no region is known, only a record that names none speaks of it.
+        Scope::None => entry.region.is_none(),
+    };
+    entry.cloud == key.cloud && entry.agreement == key.agreement && in_scope
+}
+
+/// Of two records the acceptance, and of two acceptances the newest. One without a date yields to a dated one only
+/// where rules could otherwise not tell: a direct acceptance has none and counts by itself.
+fn better(left: Status, right: Status) -> Status {
+    match (left, right) {
+        (Status::Accepted { at: left_at }, Status::Accepted { at: right_at }) => {
+            Status::Accepted { at: left_at.max(right_at) }
+        }
+        (Status::Accepted { .. }, _) | (Status::NotApplicable, Status::Missing) => left,
+        _ => right,
+    }
+}
+
+/// A ledger file as a source; the last good reading of it stays in force while an edit is broken.
+#[derive(Debug)]
+pub struct FileSource {
+    name: Name,
+    path: PathBuf,
+    ledger: ArcSwap<Ledger>,
+}
+
+impl FileSource {
+    /// A source over a ledger that was read from `path`.
+    pub fn new(name: Name, path: PathBuf, ledger: Ledger) -> FileSource {
+        FileSource { name, path, ledger: ArcSwap::from_pointee(ledger) }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a newer reading in force.
+    pub fn replace(&self, ledger: Ledger) {
+        self.ledger.store(Arc::new(ledger));
+    }
+}
+
+impl Source for FileSource {
+    fn name(&self) -> Name {
+        self.name
+    }
+
+    fn look_up<'a>(&'a self, key: &'a Key, last: bool) -> Pin<Box<dyn Future<Output = Said> + Send + 'a>> {
+        let said = self.ledger.load().say(key, last);
+        Box::pin(std::future::ready(said))
+    }
+}

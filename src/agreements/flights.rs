@@ -1,0 +1,75 @@
+//! Flights: of all who want to know the same thing at the same time, one asks.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::agreements::cache::Kept;
+use crate::policy::agreement::Key;
+
+/// Waits for a flight to land; `None` when it was lost.
+#[derive(Clone, Debug)]
+pub struct Waiter(watch::Receiver<Option<Kept>>);
+
+impl Waiter {
+    /// The answer, once it is there.
+    pub async fn landed(mut self) -> Option<Kept> {
+        // A sender that is gone means that the task died: not knowing, never "missing".
+        self.0.wait_for(Option::is_some).await.ok().and_then(|kept| *kept)
+    }
+}
+
+/// The questions that are being asked now. Flights run on the control runtime, not inside a request: a caller that
+/// hangs up cancels nothing for those who wait beside it.
+#[derive(Clone, Debug)]
+pub struct Flights {
+    under_way: Arc<Mutex<HashMap<(Key, u64), watch::Receiver<Option<Kept>>>>>,
+    control: Handle,
+}
+
+impl Flights {
+    /// Flights that run on this runtime.
+    pub fn new(control: Handle) -> Flights {
+        Flights { under_way: Arc::default(), control }
+    }
+
+    /// Joins the flight for a key and generation, starting it where there is none. The second value says whether it
+    /// was started here.
+    pub fn join<F>(&self, key: Key, generation: u64, question: impl FnOnce() -> F) -> (Waiter, bool)
+    where
+        F: Future<Output = Kept> + Send + 'static,
+    {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(receiver) = under_way.get(&(key, generation))
+            // One whose task died is still listed: start anew.
+            && (receiver.has_changed().is_ok() || receiver.borrow().is_some())
+        {
+            return (Waiter(receiver.clone()), false);
+        }
+        let (sender, receiver) = watch::channel(None);
+        under_way.insert((key, generation), receiver.clone());
+        drop(under_way);
+        let question = question();
+        let flights = self.clone();
+        self.control.spawn(async move {
+            let kept = question.await;
+            flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&(key, generation));
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(kept));
+        });
+        (Waiter(receiver), true)
+    }
+
+    /// How many are under way.
+    pub fn len(&self) -> usize {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

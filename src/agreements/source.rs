@@ -1,0 +1,74 @@
+//! Sources: where statuses come from.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::policy::agreement::{Failure, Key, PartyKind, Status};
+use crate::policy::id::Name;
+
+/// What a source says to one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A definite answer.
+    Definite {
+        /// The status.
+        status: Status,
+        /// When the source learnt it.
+        observed_at: Timestamp,
+    },
+    /// The source does not know the party; a further source may.
+    Nothing,
+    /// The source could not be asked.
+    Failed(Failure),
+}
+
+/// A source of statuses.
+pub trait Source: Debug + Send + Sync {
+    /// Its name in configuration, findings and records.
+    fn name(&self) -> Name;
+
+    /// Asks where an agreement stands. `last` says that no further source follows.
+    fn look_up<'a>(&'a self, key: &'a Key, last: bool) -> Pin<Box<dyn Future<Output = Said> + Send + 'a>>;
+}
+
+/// The sources of each kind of party, asked in turn.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// For the billing partner.
+    pub partner: Vec<Arc<dyn Source>>,
+    /// For resellers.
+    pub reseller: Vec<Arc<dyn Source>>,
+    /// For customers.
+    pub customer: Vec<Arc<dyn Source>>,
+}
+
+impl Sources {
+    /// The sources to ask of a kind of party.
+    pub fn of(&self, kind: PartyKind) -> &[Arc<dyn Source>] {
+        match kind {
+            PartyKind::Partner => &self.partner,
+            PartyKind::Reseller => &self.reseller,
+            PartyKind::Customer => &self.customer,
+        }
+    }
+
+    /// Asks the sources in turn; the first definite answer wins. Missing needs every source asked before it to have
+    /// been definite: a failed one may hold the acceptance.
+    pub async fn ask(&self, key: &Key) -> (Said, Option<Name>) {
+        let sources = self.of(key.party.kind());
+        let mut failure = None;
+        for (at, source) in sources.iter().enumerate() {
+            match (source.look_up(key, at + 1 == sources.len()).await, failure) {
+                (Said::Nothing, _) => {}
+                (Said::Failed(why), _) => failure = failure.or(Some(why)),
+                (Said::Definite { status: Status::Missing, .. }, Some(_)) => {}
+                (definite, _) => return (definite, Some(source.name())),
+            }
+        }
+        (failure.map_or(Said::Nothing, Said::Failed), None)
+    }
+}

@@ -1,0 +1,279 @@
+//! Claims: from a bearer token to what it proves, or why it proves nothing.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
+
+use crate::extract::json::{Document, Value};
+use crate::identity::keys::{ALGORITHMS, VerifyingKey};
+use crate::policy::id::Guid;
+use crate::policy::role::NameSet;
+
+/// The longest token that is read, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// Whose tokens are accepted, and with which keys.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// What `iss` has to be.
+    pub name: IssuerName,
+    /// The tenants it may speak for; `None` where its name holds the tenant.
+    pub partners: Option<Vec<Guid>>,
+    /// What `aud` has to hold one of.
+    pub audiences: Vec<String>,
+    /// The algorithms that are accepted.
+    pub algorithms: Vec<Algorithm>,
+    /// The keys.
+    pub keys: Vec<VerifyingKey>,
+}
+
+/// What an `iss` claim has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerName {
+    /// This very text.
+    Exact(String),
+    /// This text around the tenant of the token.
+    OfTenant {
+        /// Before the tenant.
+        prefix: String,
+        /// After it.
+        suffix: String,
+    },
+}
+
+impl IssuerName {
+    /// Reads an issuer; `{tid}` stands for one whole path segment.
+    pub fn parse(text: &str) -> Option<IssuerName> {
+        match text.split_once("{tid}") {
+            None => (!text.is_empty()).then(|| IssuerName::Exact(text.to_owned())),
+            Some((prefix, suffix)) => {
+                let whole = prefix.ends_with('/') && (suffix.is_empty() || suffix.starts_with('/'));
+                (whole && !suffix.contains("{tid}"))
+                    .then(|| IssuerName::OfTenant { prefix: prefix.to_owned(), suffix: suffix.to_owned() })
+            }
+        }
+    }
+
+    fn fits(&self, iss: &str, tenant: Guid) -> bool {
+        match self {
+            IssuerName::Exact(name) => name == iss,
+            IssuerName::OfTenant { prefix, suffix } => iss
+                .strip_prefix(prefix.as_str())
+                .and_then(|rest| rest.strip_suffix(suffix.as_str()))
+                .is_some_and(|middle| Guid::parse(middle) == Some(tenant)),
+        }
+    }
+}
+
+/// Which role a value of a role claim means: for every tenant, or for one.
+pub type RoleValues = HashMap<String, Vec<(Option<Guid>, NameSet)>>;
+
+/// How tokens are read.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    /// Accepted issuers.
+    pub issuers: Vec<Issuer>,
+    /// The claim that holds the partner's tenant.
+    pub partner_claim: String,
+    /// The claims that hold roles.
+    pub role_claims: Vec<String>,
+    /// What their values mean.
+    pub role_values: RoleValues,
+    /// Clock difference that is forgiven, in seconds.
+    pub leeway_seconds: i64,
+}
+
+/// What a verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The partner's tenant.
+    pub tenant: Guid,
+    /// Its roles; `None` where the token has none of the configured claims.
+    pub roles: Option<NameSet>,
+    /// When it expires, in seconds since 1970.
+    pub expires: i64,
+    /// Before when it is not valid, likewise.
+    pub not_before: Option<i64>,
+    /// The user's object id, for the record.
+    pub oid: Option<String>,
+    /// The application's id, for the record.
+    pub appid: Option<String>,
+}
+
+/// Why a token proves nothing. The texts hold nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// It is malformed, forged, or not for us.
+    Invalid(&'static str),
+    /// It was valid.
+    Expired,
+}
+
+use TokenFault::{Expired, Invalid};
+
+impl Verifier {
+    /// Verifies a token and reads its claims (RFC 7515 section 5.2, RFC 7519 section 7.2).
+    ///
+    /// Algorithms and keys come from configuration; the token's header only chooses among them.
+    pub fn verify(&self, token: &str, at: Timestamp) -> Result<Claims, TokenFault> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(Invalid("the token is longer than 16 KiB"));
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Invalid("the token is no compact JWS"));
+        };
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part);
+        let (Ok(header_json), Ok(payload_json)) = (decode(header), decode(payload)) else {
+            return Err(Invalid("the token is not base64url"));
+        };
+        let header_document =
+            Document::parse(&header_json).map_err(|_| Invalid("the token's header is not JSON"))?;
+        let claims =
+            Document::parse(&payload_json).map_err(|_| Invalid("the token's claims are not JSON"))?;
+        let (algorithm, kid) = read_header(&header_document)?;
+
+        let tenant = claim_text(&claims, &self.partner_claim)
+            .and_then(Guid::parse)
+            .ok_or(Invalid("the token names no partner tenant"))?;
+        let iss = claim_text(&claims, "iss").ok_or(Invalid("the token has no issuer"))?;
+        let mut issuers = self.issuers.iter().filter(|issuer| issuer.name.fits(iss, tenant)).peekable();
+        if issuers.peek().is_none() {
+            return Err(Invalid("the token's issuer is not accepted"));
+        }
+        let mut pinned = issuers.filter(|issuer| issuer.algorithms.contains(&algorithm)).peekable();
+        if pinned.peek().is_none() {
+            return Err(Invalid("the token's algorithm is not accepted"));
+        }
+        let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
+        let proves = |key: &VerifyingKey| {
+            let fits = key.kid.is_none() || key.kid.as_deref() == kid;
+            fits && key.algorithms.contains(&algorithm)
+                && jsonwebtoken::crypto::verify(signature, signed, &key.key, algorithm).unwrap_or(false)
+        };
+        let Some(issuer) = pinned.find(|issuer| issuer.keys.iter().any(proves)) else {
+            return Err(Invalid("the token's signature does not verify"));
+        };
+        if issuer.partners.as_ref().is_some_and(|partners| !partners.contains(&tenant)) {
+            return Err(Invalid("the token's issuer does not speak for its partner"));
+        }
+        if !holds_audience(&claims, &issuer.audiences) {
+            return Err(Invalid("the token is for another audience"));
+        }
+        let read = Claims {
+            tenant,
+            roles: self.roles(&claims, tenant)?,
+            expires: moment(&claims, "exp")?.ok_or(Invalid("the token has no expiry"))?,
+            not_before: moment(&claims, "nbf")?,
+            oid: record_text(&claims, "oid"),
+            appid: record_text(&claims, "appid").or_else(|| record_text(&claims, "azp")),
+        };
+        self.check_time(&read, at)?;
+        Ok(read)
+    }
+
+    /// Whether verified claims hold at a moment.
+    pub fn check_time(&self, claims: &Claims, at: Timestamp) -> Result<(), TokenFault> {
+        let now = at.as_second();
+        if now >= claims.expires + self.leeway_seconds {
+            return Err(Expired);
+        }
+        if claims.not_before.is_some_and(|not_before| now + self.leeway_seconds < not_before) {
+            return Err(Invalid("the token is not valid yet"));
+        }
+        Ok(())
+    }
+
+    fn roles(&self, claims: &Document<'_>, tenant: Guid) -> Result<Option<NameSet>, TokenFault> {
+        let mut roles = None;
+        for name in &self.role_claims {
+            let Some(node) = member(claims, name) else { continue };
+            let found = roles.get_or_insert(NameSet::EMPTY);
+            let mut add = |value: &Value<'_>| match value {
+                Value::Text(text) => {
+                    for (only, set) in self.role_values.get(text.as_ref()).into_iter().flatten() {
+                        if only.is_none_or(|only| only == tenant) {
+                            *found = found.union(*set);
+                        }
+                    }
+                    Ok(())
+                }
+                _ => Err(Invalid("a role claim of the token is no list of texts")),
+            };
+            match &claims.node(node).value {
+                Value::Array => claims.children(node).try_for_each(|(_, item)| add(&item.value))?,
+                other => add(other)?,
+            }
+        }
+        Ok(roles)
+    }
+}
+
+/// Algorithm and key id of a header that asks for nothing unusual.
+fn read_header<'d>(header: &'d Document<'_>) -> Result<(Algorithm, Option<&'d str>), TokenFault> {
+    // What these ask for is not done here, and a reader that ignores `crit` reads another token than was signed.
+    if ["crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"]
+        .iter()
+        .any(|name| header.member(0, name).is_some())
+    {
+        return Err(Invalid("the token's header asks for what is not accepted"));
+    }
+    let algorithm = claim_text(header, "alg")
+        .and_then(|name| ALGORITHMS.iter().find(|(known, _)| *known == name))
+        .ok_or(Invalid("the token's algorithm is not accepted"))?;
+    if let Some(node) = member(header, "typ") {
+        let accepted = matches!(&header.node(node).value, Value::Text(text)
+            if text.eq_ignore_ascii_case("JWT") || text.eq_ignore_ascii_case("at+jwt"));
+        if !accepted {
+            return Err(Invalid("the token is of another type"));
+        }
+    }
+    let kid = match member(header, "kid").map(|node| &header.node(node).value) {
+        None => None,
+        Some(Value::Text(text)) => Some(text.as_ref()),
+        Some(_) => return Err(Invalid("the token's key id is no text")),
+    };
+    Ok((algorithm.1, kid))
+}
+
+/// JOSE names are case-sensitive (RFC 7515 section 4).
+fn member(document: &Document<'_>, name: &str) -> Option<usize> {
+    document.member(0, name).filter(|node| document.node(*node).key == name)
+}
+
+fn claim_text<'d>(claims: &'d Document<'_>, name: &str) -> Option<&'d str> {
+    match &claims.node(member(claims, name)?).value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A NumericDate in whole seconds (RFC 7519 section 2), up to the year 9999.
+fn moment(claims: &Document<'_>, name: &str) -> Result<Option<i64>, TokenFault> {
+    match member(claims, name).map(|node| &claims.node(node).value) {
+        None => Ok(None),
+        Some(Value::Natural(seconds)) if *seconds <= 253_402_300_799 => Ok(Some(*seconds as i64)),
+        Some(_) => Err(Invalid("a time in the token is no number of seconds")),
+    }
+}
+
+fn holds_audience(claims: &Document<'_>, audiences: &[String]) -> bool {
+    let Some(node) = member(claims, "aud") else { return false };
+    let ours =
+        |value: &Value<'_>| matches!(value, Value::Text(text) if audiences.iter().any(|known| known == text));
+    match &claims.node(node).value {
+        Value::Array => claims.children(node).any(|(_, item)| ours(&item.value)),
+        other => ours(other),
+    }
+}
+
+fn record_text(claims: &Document<'_>, name: &str) -> Option<String> {
+    claim_text(claims, name)
+        .filter(|text| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(str::to_owned)
+}
