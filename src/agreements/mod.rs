@@ -34,7 +34,7 @@ pub struct LookupCounts {
 pub struct Agreements {
     cache: FactCache,
     flights: Flights,
-    generation: Arc<AtomicU64>,
+    generations: Arc<AtomicU64>,
 }
 
 impl Agreements {
@@ -43,13 +43,14 @@ impl Agreements {
         Agreements {
             cache: FactCache::new(entries),
             flights: Flights::new(control),
-            generation: Arc::default(),
+            generations: Arc::default(),
         }
     }
 
-    /// Says that the sources changed: every kept answer has to be asked for again.
-    pub fn sources_changed(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Says that what these sources answer may have changed: what is kept of them is asked for again.
+    pub fn renew(&self, sources: &Sources) {
+        let next = self.generations.fetch_add(1, Ordering::AcqRel) + 1;
+        sources.generation.store(next, Ordering::Release);
     }
 
     /// How many answers are kept.
@@ -69,7 +70,7 @@ impl Agreements {
         let mut statuses =
             Statuses { answers: Vec::with_capacity(needs.len()), stale_max: stale_max(settings) };
         let mut waiting: Vec<(usize, Waiter, Option<Kept>)> = Vec::new();
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = sources.generation.load(Ordering::Acquire);
         for (at, need) in needs.iter().enumerate() {
             let kept = self.cache.get(&need.key);
             if let Some(kept) = kept.filter(|kept| kept.is_fresh(settings, generation, now)) {
@@ -99,7 +100,7 @@ impl Agreements {
         now: Now,
         statuses: &mut Statuses,
     ) -> LookupCounts {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = sources.generation.load(Ordering::Acquire);
         let mut counts = LookupCounts::default();
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {

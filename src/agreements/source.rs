@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
 
@@ -36,7 +37,11 @@ pub trait Source: Debug + Send + Sync {
 }
 
 /// The sources of each kind of party, asked in turn.
-#[derive(Clone, Debug, Default)]
+///
+/// The generation grows whenever what they would answer may have changed: kept answers of an older one are asked for
+/// again. It belongs to the sources rather than to the cache, so that a request that still works with older sources can
+/// not pass off their answer as a newer one.
+#[derive(Debug, Default)]
 pub struct Sources {
     /// For the billing partner.
     pub partner: Vec<Arc<dyn Source>>,
@@ -44,6 +49,8 @@ pub struct Sources {
     pub reseller: Vec<Arc<dyn Source>>,
     /// For customers.
     pub customer: Vec<Arc<dyn Source>>,
+    /// The generation.
+    pub generation: AtomicU64,
 }
 
 impl Sources {

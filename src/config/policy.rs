@@ -9,12 +9,14 @@ mod waivers;
 use jiff::Timestamp;
 
 pub use compile::PartnerFacts;
+pub use rules::country;
+pub use waivers::partner_ref;
 
 use crate::config::node::{Node, Value};
 use crate::config::problem::Span;
 use crate::config::read::{Reader, quoted};
 use crate::policy::Policy;
-use crate::policy::role::NameTable;
+use crate::policy::role::{NameSet, NameTable};
 
 /// The presets of the binary, by name; the first is the default.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -92,4 +94,9 @@ fn preset_tree(reader: &Reader, name: &str) -> Node {
         }
         _ => tree,
     }
+}
+
+/// The roles of a partner entry.
+pub fn role_set(reader: &Reader, node: &Node, roles: &NameTable) -> Option<NameSet> {
+    rules::set(reader, node, roles, "role")
 }

@@ -28,6 +28,11 @@ impl Guid {
         Some(Guid(value))
     }
 
+    /// The GUID of these 128 bits, first character first.
+    pub fn from_bits(bits: u128) -> Guid {
+        Guid(bits)
+    }
+
     /// The lower-case 36-character form, without allocating.
     pub fn text(self) -> GuidText {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -97,26 +97,16 @@ pub fn partner_status(call: &Call) -> Outcome {
         Err(Answer::fault_from(source, status, code, description))
     };
     match (call.parameter("mpnId"), call.parameter("tenantId")) {
-        (None, None) => refused(
-            2001,
-            "Both MPN Id and Tenant Id cannot be empty.",
-            "ComplianceController",
-        ),
-        (Some(_), Some(_)) => refused(
-            2000,
-            "Both MPN Id and Tenant Id should not be passed.",
-            "ComplianceController",
-        ),
-        (Some(mpn_id), None) if !mpn_id.bytes().all(|byte| byte.is_ascii_digit()) => refused(
-            2000,
-            "MPN Id must be numeric.",
-            "PartnerApiServiceControllers",
-        ),
-        (None, Some(tenant)) if !is_guid(tenant) => refused(
-            2000,
-            "Tenant Id must be a GUID.",
-            "PartnerApiServiceControllers",
-        ),
+        (None, None) => refused(2001, "Both MPN Id and Tenant Id cannot be empty.", "ComplianceController"),
+        (Some(_), Some(_)) => {
+            refused(2000, "Both MPN Id and Tenant Id should not be passed.", "ComplianceController")
+        }
+        (Some(mpn_id), None) if !mpn_id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            refused(2000, "MPN Id must be numeric.", "PartnerApiServiceControllers")
+        }
+        (None, Some(tenant)) if !is_guid(tenant) => {
+            refused(2000, "Tenant Id must be a GUID.", "PartnerApiServiceControllers")
+        }
         (Some(mpn_id), None) if ends_in(mpn_id, UNSIGNED_MPN_ID) => refused(
             2203,
             "The MPN Id has not signed the Microsoft Partner Agreement for this region.",
@@ -140,8 +130,7 @@ pub fn records() -> Outcome {
 }
 
 fn ends_in(id: &str, end: &str) -> bool {
-    id.len() >= end.len()
-        && id.as_bytes()[id.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+    id.len() >= end.len() && id.as_bytes()[id.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
 }
 
 fn is_guid(text: &str) -> bool {
@@ -164,8 +153,7 @@ mod tests {
     #[test]
     fn an_attestation_is_created_and_listed() {
         let path = format!("/v1/customers/{SIGNED}/agreements");
-        let sent =
-            r#"{"templateId":"t","type":"MicrosoftCustomerAgreement","dateAgreed":"2025-01-01"}"#;
+        let sent = r#"{"templateId":"t","type":"MicrosoftCustomerAgreement","dateAgreed":"2025-01-01"}"#;
         let created = ask("POST", &path, sent);
         assert_eq!(created.status, StatusCode::CREATED);
         assert_eq!(body_of(&created)["templateId"], "t");
@@ -184,8 +172,7 @@ mod tests {
     #[test]
     fn a_direct_acceptance_depends_on_the_customer() {
         for (customer, signed) in [(SIGNED, true), (UNSIGNED, false)] {
-            let path =
-                format!("/v1/customers/{customer}/directSignedMicrosoftCustomerAgreementStatus");
+            let path = format!("/v1/customers/{customer}/directSignedMicrosoftCustomerAgreementStatus");
             let body = body_of(&ask("GET", &path, ""));
             assert_eq!(body["isSigned"], signed, "{customer}");
         }
@@ -205,11 +192,7 @@ mod tests {
             ("?TenantID=3f5d0a4e-8a43-4bb1-9f7e-6f0d1c2b3a49", 200, 0),
         ];
         for (query, status, code) in rows {
-            let answer = ask(
-                "GET",
-                &format!("/v1/compliance/csp/agreementStatus{query}"),
-                "",
-            );
+            let answer = ask("GET", &format!("/v1/compliance/csp/agreementStatus{query}"), "");
             assert_eq!(answer.status, status, "{query}");
             let body = body_of(&answer);
             if code == 0 {

@@ -31,20 +31,12 @@ pub type Outcome = Result<Answer, Answer>;
 impl Answer {
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Answer {
-        Answer {
-            status,
-            fields: Vec::new(),
-            body: Bytes::new(),
-        }
+        Answer { status, fields: Vec::new(), body: Bytes::new() }
     }
 
     /// An answer whose body is `text`, which has to be JSON.
     pub fn text(status: StatusCode, text: String) -> Answer {
-        Answer {
-            status,
-            fields: Vec::new(),
-            body: Bytes::from(text),
-        }
+        Answer { status, fields: Vec::new(), body: Bytes::from(text) }
     }
 
     /// An answer with a JSON value.
@@ -198,11 +190,7 @@ mod tests {
 
     #[test]
     fn a_status_on_demand_has_the_body_partner_center_gives_it() {
-        let rows = [
-            (503, r#""code":503"#),
-            (429, r#""statusCode":429"#),
-            (599, "Unnamed"),
-        ];
+        let rows = [(503, r#""code":503"#), (429, r#""statusCode":429"#), (599, "Unnamed")];
         for (status, expected) in rows {
             let answer = Answer::of_status(StatusCode::from_u16(status).unwrap());
             let body = String::from_utf8(answer.body.to_vec()).unwrap();

@@ -13,14 +13,7 @@ use crate::standin::{agreement, customer, migration};
 ///
 /// Paths are compared without regard to case and with or without a slash at the end. `serial` makes the ids in the answer
 /// unique; `now` dates it.
-pub fn answer(
-    method: &str,
-    path: &str,
-    query: &str,
-    body: &[u8],
-    serial: u64,
-    now: Timestamp,
-) -> Answer {
+pub fn answer(method: &str, path: &str, query: &str, body: &[u8], serial: u64, now: Timestamp) -> Answer {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     // Lower case keeps the length, so both lists of segments are cut alike.
@@ -56,11 +49,8 @@ fn outcome(call: &Call, route: &[&str]) -> Option<Outcome> {
         ("POST", [version, "attestations", "enhanced"]) if is_version(version) => enhanced(call),
 
         ("POST", ["v1", "productupgrades"]) => migration::upgrade_product(call),
-        ("POST", ["v1", "productupgrades", "eligibility"]) => {
-            migration::product_upgrade_eligibility(call)
-        }
-        ("GET", ["v1", "productupgrades", _])
-        | ("POST", ["v1", "productupgrades", _, "status"]) => {
+        ("POST", ["v1", "productupgrades", "eligibility"]) => migration::product_upgrade_eligibility(call),
+        ("GET", ["v1", "productupgrades", _]) | ("POST", ["v1", "productupgrades", _, "status"]) => {
             migration::product_upgrade_status(call)
         }
 
@@ -128,11 +118,7 @@ fn self_serve_policy(call: &Call) -> Outcome {
     let mut policy = printed_object(call.object()?);
     let id = guid(IdKind::Entity, call.serial);
     policy.insert("id".to_owned(), Value::from(id));
-    Ok(if call.method == "POST" {
-        Answer::created(&policy.into())
-    } else {
-        Answer::ok(&policy.into())
-    })
+    Ok(if call.method == "POST" { Answer::created(&policy.into()) } else { Answer::ok(&policy.into()) })
 }
 
 #[cfg(test)]
@@ -164,11 +150,7 @@ mod tests {
 
     #[test]
     fn paths_are_compared_without_case_and_last_slash() {
-        for path in [
-            "/v1/customers/C/orders",
-            "/V1/Customers/C/ORDERS",
-            "/v1/customers/C/orders/",
-        ] {
+        for path in ["/v1/customers/C/orders", "/V1/Customers/C/ORDERS", "/v1/customers/C/orders/"] {
             let answer = ask("POST", path, "{}");
             assert_eq!(answer.status, StatusCode::CREATED, "{path}");
             assert_eq!(body_of(&answer)["referenceCustomerId"], "C", "{path}");
@@ -195,12 +177,7 @@ mod tests {
             ("POST", "/v1/SelfServePolicy", "", 400),
             ("POST", "/webhooks/v1/registration", "{}", 201),
             ("PUT", "/webhooks/v1/registration", "{}", 200),
-            (
-                "POST",
-                "/webhooks/v1/registration/validationEvents",
-                "",
-                201,
-            ),
+            ("POST", "/webhooks/v1/registration/validationEvents", "", 201),
             ("PUT", "/v1/profiles/billing", "{}", 200),
             ("PATCH", "/v1/servicerequests/r", "{}", 200),
             ("POST", "/v1/fraudEvents/subscription/s/status", "{}", 201),

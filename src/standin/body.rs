@@ -43,21 +43,14 @@ pub enum End {
 impl Received {
     /// A body left alone.
     pub fn unread() -> Received {
-        Received {
-            bytes: Vec::new(),
-            trailers: Vec::new(),
-            end: End::Unread,
-        }
+        Received { bytes: Vec::new(), trailers: Vec::new(), end: End::Unread }
     }
 
     /// Reads a body to its end, or as far as that goes.
     pub async fn read(mut body: Incoming) -> Received {
         let room = body.size_hint().lower().min(BODY_ROOM_BYTES);
-        let mut received = Received {
-            bytes: Vec::with_capacity(room as usize),
-            trailers: Vec::new(),
-            end: End::Complete,
-        };
+        let mut received =
+            Received { bytes: Vec::with_capacity(room as usize), trailers: Vec::new(), end: End::Complete };
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 received.end = End::Broken;
@@ -71,9 +64,8 @@ impl Received {
                 Ok(data) => received.bytes.extend_from_slice(&data),
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
-                    let fields = trailers
-                        .iter()
-                        .map(|(name, value)| (name.to_string(), lossy(value.as_bytes())));
+                    let fields =
+                        trailers.iter().map(|(name, value)| (name.to_string(), lossy(value.as_bytes())));
                     received.trailers.extend(fields);
                 }
             }

@@ -85,10 +85,7 @@ impl Call<'_> {
 pub fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let value = match object.get(name) {
         Some(value) => value,
-        None => object
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)?,
+        None => object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)?,
     };
     (!value.is_null()).then_some(value)
 }
@@ -146,8 +143,7 @@ impl Display for Escaped<'_> {
 
 /// Writes formatted text to the end of `out`.
 pub fn append(out: &mut String, text: fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a string cannot fail");
+    out.write_fmt(text).expect("writing to a string cannot fail");
 }
 
 #[cfg(test)]
@@ -155,14 +151,7 @@ mod tests {
     use super::*;
 
     fn call<'a>(query: &'a str, body: &'a [u8]) -> Call<'a> {
-        Call {
-            method: "POST",
-            segments: &[],
-            query,
-            body,
-            serial: 1,
-            now: Timestamp::UNIX_EPOCH,
-        }
+        Call { method: "POST", segments: &[], query, body, serial: 1, now: Timestamp::UNIX_EPOCH }
     }
 
     #[test]

@@ -52,10 +52,7 @@ fn body(call: &Call, cart: Map<String, Value>, id: &str) -> Value {
     if let Ok(end) = call.now.checked_add(LIFETIME) {
         put("expirationTimestamp", Value::from(end.to_string()));
     }
-    put(
-        "lastModifiedUser",
-        Value::from("5a1e0f7c-3b52-4c1d-9b6a-71c20f4e8d90"),
-    );
+    put("lastModifiedUser", Value::from("5a1e0f7c-3b52-4c1d-9b6a-71c20f4e8d90"));
     put("status", Value::from("Active"));
     put("attributes", json!({ "objectType": "Cart" }));
     let uri = format!("/customers/{}/carts/{id}", call.segment(2));
@@ -96,10 +93,7 @@ mod tests {
 
         let read = ask("GET", "/v1/customers/c/carts/K", "");
         assert_eq!(read.status, StatusCode::OK);
-        assert_eq!(
-            body_of(&read)["links"]["self"]["uri"],
-            "/customers/c/carts/K"
-        );
+        assert_eq!(body_of(&read)["links"]["self"]["uri"], "/customers/c/carts/K");
     }
 
     #[test]
@@ -113,10 +107,7 @@ mod tests {
 
     #[test]
     fn a_cart_without_a_readable_body_is_refused() {
-        for (method, path) in [
-            ("POST", "/v1/customers/c/carts"),
-            ("PUT", "/v1/customers/c/carts/K"),
-        ] {
+        for (method, path) in [("POST", "/v1/customers/c/carts"), ("PUT", "/v1/customers/c/carts/K")] {
             let answer = ask(method, path, "");
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{method}");
         }

@@ -31,9 +31,7 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
 
         ("GET", [_, "agreements"]) => agreement::attestations(call),
         ("POST", [_, "agreements"]) => agreement::attest(call),
-        ("GET", [_, "directsignedmicrosoftcustomeragreementstatus"]) => {
-            agreement::direct_status(call)
-        }
+        ("GET", [_, "directsignedmicrosoftcustomeragreementstatus"]) => agreement::direct_status(call),
 
         (_, [_, "subscriptions", tail @ ..]) => return subscription::answer(call, tail),
         (_, [_, "migrations", "newcommerce", tail @ ..]) => return migration::answer(call, tail),
@@ -84,11 +82,7 @@ pub fn administration(call: &Call) -> Outcome {
     if call.method == "DELETE" {
         return Ok(Answer::empty(StatusCode::NO_CONTENT));
     }
-    let sent = if call.body.is_empty() {
-        Value::Object(Map::new())
-    } else {
-        printed(call.json()?)
-    };
+    let sent = if call.body.is_empty() { Value::Object(Map::new()) } else { printed(call.json()?) };
     if call.method != "POST" {
         return Ok(Answer::ok(&sent));
     }
@@ -165,10 +159,7 @@ mod tests {
 
     #[test]
     fn customers_are_listed_read_created_changed_and_removed() {
-        assert_eq!(
-            body_of(&ask("GET", "/v1/customers?size=3", ""))["totalCount"],
-            3
-        );
+        assert_eq!(body_of(&ask("GET", "/v1/customers?size=3", ""))["totalCount"], 3);
         let one = body_of(&ask("GET", "/v1/customers/C-1", ""));
         assert_eq!(one["id"], "C-1");
         assert_eq!(one["companyProfile"]["tenantId"], "C-1");
@@ -176,20 +167,10 @@ mod tests {
         let created = ask("POST", "/v1/customers", sent);
         assert_eq!(created.status, StatusCode::CREATED);
         assert_eq!(body_of(&created)["associatedPartnerId"], "p");
-        let changed = ask(
-            "PATCH",
-            "/v1/customers/c",
-            r#"{"relationshipToPartner":"none"}"#,
-        );
+        let changed = ask("PATCH", "/v1/customers/c", r#"{"relationshipToPartner":"none"}"#);
         assert_eq!(body_of(&changed)["relationshipToPartner"], "none");
-        assert_eq!(
-            ask("DELETE", "/v1/customers/c", "").status,
-            StatusCode::NO_CONTENT
-        );
-        assert_eq!(
-            ask("POST", "/v1/customers", "").status,
-            StatusCode::BAD_REQUEST
-        );
+        assert_eq!(ask("DELETE", "/v1/customers/c", "").status, StatusCode::NO_CONTENT);
+        assert_eq!(ask("POST", "/v1/customers", "").status, StatusCode::BAD_REQUEST);
     }
 
     #[test]

@@ -21,27 +21,17 @@ use crate::standin::wire::Takeover;
 ///
 /// # Errors
 /// Not a failure: an answer that has to be given by hand.
-pub async fn answer(
-    request: Request<Incoming>,
-    ledger: &Ledger,
-) -> Result<Response<Sent>, Takeover> {
+pub async fn answer(request: Request<Incoming>, ledger: &Ledger) -> Result<Response<Sent>, Takeover> {
     let (head, body) = request.into_parts();
     let faults = Faults::asked_for(&head.headers);
     // Before it is counted: whoever has seen the count may release it.
     let mut held = matches!(&faults, Ok(faults) if faults.hold).then(|| ledger.hold());
-    ledger.received(!matches!(
-        head.method,
-        Method::GET | Method::HEAD | Method::OPTIONS
-    ));
+    ledger.received(!matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS));
     let serial = ledger.next_serial();
     let ids = TraceIds::of(&head.headers, serial);
 
     let early = matches!(&faults, Ok(faults) if faults.instead == Some(Instead::Early));
-    let received = if early {
-        Received::unread()
-    } else {
-        Received::read(body).await
-    };
+    let received = if early { Received::unread() } else { Received::read(body).await };
     if ledger.is_recording() {
         ledger.keep(recorded(&head, &received));
     }
@@ -110,8 +100,9 @@ async fn answer_instead(
             return Err(Takeover::chunked(ids, bytes, has_body, keep_alive));
         }
         Instead::NoContent => Answer::empty(StatusCode::NO_CONTENT),
-        Instead::NotModified => Answer::empty(StatusCode::NOT_MODIFIED)
-            .with(ETAG, HeaderValue::from_static("\"c0ffee\"")),
+        Instead::NotModified => {
+            Answer::empty(StatusCode::NOT_MODIFIED).with(ETAG, HeaderValue::from_static("\"c0ffee\""))
+        }
         Instead::Echo => echo(head, received),
         Instead::Upgrade => return Err(Takeover::switched(ids)),
     };
@@ -174,9 +165,7 @@ fn recorded(head: &Parts, received: &Received) -> Recorded {
     Recorded {
         method: head.method.to_string(),
         target: head.uri.to_string(),
-        headers: fields
-            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-            .collect(),
+        headers: fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
         body: received.bytes.clone(),
         trailers: received.trailers.clone(),
         complete: received.end == End::Complete,

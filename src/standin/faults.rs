@@ -61,14 +61,8 @@ impl Faults {
     pub fn asked_for(headers: &HeaderMap) -> Result<Faults, String> {
         let mut faults = Faults::default();
         for value in headers.get_all(HEADER) {
-            let text = value
-                .to_str()
-                .map_err(|_| "the faults are not ASCII text".to_owned())?;
-            for word in text
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty())
-            {
+            let text = value.to_str().map_err(|_| "the faults are not ASCII text".to_owned())?;
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
                 faults.add(word)?;
             }
         }
@@ -108,9 +102,7 @@ impl Faults {
             _ => return Err(unreadable()),
         };
         if self.instead.replace(instead).is_some() {
-            return Err(format!(
-                "`{word}` is the second fault that replaces the answer"
-            ));
+            return Err(format!("`{word}` is the second fault that replaces the answer"));
         }
         Ok(())
     }
@@ -128,16 +120,12 @@ fn delay(text: &str) -> Option<Duration> {
 fn status(text: &str) -> Option<StatusCode> {
     let status: u16 = text.parse().ok()?;
     // A 1xx status is no final answer; 101 has a fault of its own.
-    (200..600)
-        .contains(&status)
-        .then(|| StatusCode::from_u16(status).ok())?
+    (200..600).contains(&status).then(|| StatusCode::from_u16(status).ok())?
 }
 
 fn byte_count(text: &str) -> Option<u64> {
     let units = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
     let bytes = number.parse::<u64>().ok()?.checked_mul(*unit)?;
     (bytes <= ANSWER_BYTES_MAX).then_some(bytes)
 }
@@ -159,10 +147,7 @@ mod tests {
     #[test]
     fn every_fault_is_understood() {
         let rows = [
-            (
-                "status=503",
-                Instead::Status(StatusCode::SERVICE_UNAVAILABLE),
-            ),
+            ("status=503", Instead::Status(StatusCode::SERVICE_UNAVAILABLE)),
             ("hang", Instead::Hang),
             ("reset", Instead::Reset),
             ("early", Instead::Early),
@@ -192,10 +177,7 @@ mod tests {
             instead: Some(Instead::Status(StatusCode::NOT_FOUND)),
         };
         assert_eq!(faults, expected);
-        assert_eq!(
-            asked_for(&["delay=2s"]).unwrap().delay,
-            Some(Duration::from_secs(2))
-        );
+        assert_eq!(asked_for(&["delay=2s"]).unwrap().delay, Some(Duration::from_secs(2)));
         assert_eq!(asked_for(&[]), Ok(Faults::default()));
     }
 

@@ -4,8 +4,8 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RSA_PSS_SHA256, RsaEncoding,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding,
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -67,11 +67,7 @@ impl Issuer {
             }
             IssuerAlgorithm::EdDsa => Keys::Ed(Ed25519KeyPair::generate().expect(RANDOM)),
         };
-        Issuer {
-            keys,
-            algorithm,
-            kid: kid.to_owned(),
-        }
+        Issuer { keys, algorithm, kid: kid.to_owned() }
     }
 
     /// The name of its key.
@@ -155,8 +151,7 @@ impl Issuer {
         match &self.keys {
             Keys::Rsa(keys, encoding) => {
                 let mut signature = vec![0; keys.public_modulus_len()];
-                keys.sign(*encoding, &random, message, &mut signature)
-                    .expect(RANDOM);
+                keys.sign(*encoding, &random, message, &mut signature).expect(RANDOM);
                 signature
             }
             Keys::Ec(keys) => keys.sign(&random, message).expect(RANDOM).as_ref().to_vec(),
@@ -177,10 +172,7 @@ fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
     let (exponent, _) = der_value(rest, 0x02).expect(SHAPE);
     // DER puts a zero before a number whose first bit is set.
     let unsigned = |number: &'_ [u8]| number.iter().take_while(|byte| **byte == 0).count();
-    (
-        &modulus[unsigned(modulus)..],
-        &exponent[unsigned(exponent)..],
-    )
+    (&modulus[unsigned(modulus)..], &exponent[unsigned(exponent)..])
 }
 
 /// The value of the first element if it has that tag, and what follows it.
@@ -192,9 +184,7 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let mut length = usize::from(first);
     if first & 0x80 != 0 {
         let (digits, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        length = digits
-            .iter()
-            .fold(0, |length, digit| length << 8 | usize::from(*digit));
+        length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
         rest = after;
     }
     rest.split_at_checked(length)
@@ -225,9 +215,7 @@ mod tests {
     fn pem_key(issuer: &Issuer) -> DecodingKey {
         let pem = issuer.public_pem();
         match issuer.algorithm {
-            IssuerAlgorithm::Rs256 | IssuerAlgorithm::Ps256 => {
-                DecodingKey::from_rsa_pem(pem.as_bytes())
-            }
+            IssuerAlgorithm::Rs256 | IssuerAlgorithm::Ps256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
             IssuerAlgorithm::Es256 => DecodingKey::from_ec_pem(pem.as_bytes()),
             IssuerAlgorithm::EdDsa => DecodingKey::from_ed_pem(pem.as_bytes()),
         }
@@ -280,10 +268,7 @@ mod tests {
         let issuer = Issuer::fresh(IssuerAlgorithm::EdDsa, "k");
         let header = json!({ "alg": "EdDSA", "crit": ["x"] });
         let token = issuer.token_with_header(&header, &json!({ "a": 1 }));
-        assert_eq!(
-            token.split('.').next().unwrap(),
-            base64url(header.to_string().as_bytes())
-        );
+        assert_eq!(token.split('.').next().unwrap(), base64url(header.to_string().as_bytes()));
         let token = issuer.token_raw(r#"{"alg":"EdDSA"}"#, r#"{"a":1,"a":2}"#);
         let claims = verified(&token, &pem_key(&issuer), Algorithm::EdDSA).unwrap();
         assert_eq!(claims["a"], 2);

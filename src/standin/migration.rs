@@ -110,12 +110,7 @@ mod tests {
             ("POST", "/validate", r#"{"currentSubscriptionId":"s"}"#, 200),
             ("POST", "/validate", "no", 400),
             ("GET", "/schedules", "", 200),
-            (
-                "POST",
-                "/schedules",
-                r#"{"currentSubscriptionId":"s"}"#,
-                201,
-            ),
+            ("POST", "/schedules", r#"{"currentSubscriptionId":"s"}"#, 201),
             ("POST", "/schedules", "", 400),
             ("GET", "/schedules/K", "", 200),
             ("PUT", "/schedules/K", r#"{"quantity":3}"#, 200),
@@ -152,9 +147,6 @@ mod tests {
         assert_eq!(body_of(&eligible)["isEligible"], true);
         let status = ask("POST", "/v1/productupgrades/u/status", sent);
         assert_eq!(status.status, StatusCode::OK);
-        assert_eq!(
-            ask("POST", "/v1/productupgrades", "").status,
-            StatusCode::BAD_REQUEST
-        );
+        assert_eq!(ask("POST", "/v1/productupgrades", "").status, StatusCode::BAD_REQUEST);
     }
 }

@@ -59,10 +59,7 @@ impl Standin {
     /// # Errors
     /// When the address cannot be bound, or when there is no thread or event queue left for it.
     pub fn start(address: SocketAddr) -> io::Result<Standin> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         // Bound before the thread starts, so that the caller gets the error and the port is known on return.
         let listener = {
             let _entered = runtime.enter();
@@ -81,12 +78,7 @@ impl Standin {
         let thread = thread::Builder::new()
             .name("standin".to_owned())
             .spawn(move || runtime.block_on(server::run(listener, served, stopped)))?;
-        Ok(Standin {
-            address,
-            ledger,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Standin { address, ledger, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The address it is bound to, with the port that was given to it.
@@ -175,10 +167,7 @@ mod tests {
         let standin = start();
         let mut stream = TcpStream::connect(standin.address()).unwrap();
         exchange(&mut stream, "GET /v1/customers HTTP/1.1\r\nHost: h\r\n\r\n");
-        exchange(
-            &mut stream,
-            "DELETE /v1/customers/c/transfers/t HTTP/1.1\r\nHost: h\r\n\r\n",
-        );
+        exchange(&mut stream, "DELETE /v1/customers/c/transfers/t HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!((standin.request_count(), standin.mutation_count()), (2, 1));
         assert!(standin.wait_for_requests(2, PATIENCE));
         assert!(!standin.wait_for_requests(3, Duration::ZERO));
@@ -203,12 +192,8 @@ mod tests {
         assert_eq!(one.body, b"{}");
         assert!(one.complete);
         assert_eq!(one.trailers, [("x-sum".to_owned(), "7".to_owned())]);
-        let values: Vec<&[u8]> = one
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "x-a")
-            .map(|(_, value)| value.as_slice())
-            .collect();
+        let values: Vec<&[u8]> =
+            one.headers.iter().filter(|(name, _)| name == "x-a").map(|(_, value)| value.as_slice()).collect();
         assert_eq!(values, [b"1", b"2"]);
         assert!(standin.recorded().is_empty());
     }

@@ -21,26 +21,18 @@ pub fn create(call: &Call) -> Outcome {
 /// `PATCH /v1/customers/{c}/orders/{o}`
 pub fn change(call: &Call) -> Outcome {
     let order = call.object()?;
-    Ok(Answer::text(
-        StatusCode::OK,
-        print(call, &order, call.segment(4)),
-    ))
+    Ok(Answer::text(StatusCode::OK, print(call, &order, call.segment(4))))
 }
 
 /// `GET /v1/customers/{c}/orders/{o}`
 pub fn read(call: &Call) -> Outcome {
-    Ok(Answer::text(
-        StatusCode::OK,
-        print(call, &stored(), call.segment(4)),
-    ))
+    Ok(Answer::text(StatusCode::OK, print(call, &stored(), call.segment(4))))
 }
 
 /// `GET /v1/customers/{c}/orders`
 pub fn list(call: &Call) -> Outcome {
     let order = print(call, &stored(), &guid(IdKind::Order, call.serial));
-    let body = format!(
-        r#"{{"totalCount":1,"items":[{order}],"attributes":{{"objectType":"Collection"}}}}"#
-    );
+    let body = format!(r#"{{"totalCount":1,"items":[{order}],"attributes":{{"objectType":"Collection"}}}}"#);
     Ok(Answer::text(StatusCode::OK, body))
 }
 
@@ -111,9 +103,7 @@ fn print(call: &Call, order: &Map<String, Value>, id: &str) -> String {
         ),
     );
     let no_lines = Vec::new();
-    let lines = member(order, "lineItems")
-        .and_then(Value::as_array)
-        .unwrap_or(&no_lines);
+    let lines = member(order, "lineItems").and_then(Value::as_array).unwrap_or(&no_lines);
     // Anything but an object is no line; numbers beyond 16 bits would not fit an id, and no order has that many.
     let objects = lines.iter().filter_map(Value::as_object);
     for (line, number) in objects.zip(0..=u16::MAX) {
@@ -143,10 +133,7 @@ fn print(call: &Call, order: &Map<String, Value>, id: &str) -> String {
             ),
         );
     }
-    append(
-        &mut out,
-        format_args!(r#"}},"attributes":{{"etag":"{etag}","objectType":"Order"}}}}"#),
-    );
+    append(&mut out, format_args!(r#"}},"attributes":{{"etag":"{etag}","objectType":"Order"}}}}"#));
     out
 }
 
@@ -155,22 +142,14 @@ fn print_line(out: &mut String, call: &Call, line: &Map<String, Value>, number: 
     let made = numbered_guid(IdKind::Subscription, number, call.serial);
     let subscription = Escaped(text_member(line, "subscriptionId").unwrap_or(&made));
     append(out, format_args!(r#"{{"lineItemNumber":{number},"#));
-    append(
-        out,
-        format_args!(
-            r#""offerId":"{}","subscriptionId":"{subscription}","#,
-            Escaped(offer)
-        ),
-    );
+    append(out, format_args!(r#""offerId":"{}","subscriptionId":"{subscription}","#, Escaped(offer)));
     for name in ["parentSubscriptionId", "partnerIdOnRecord", "termDuration"] {
         if let Some(text) = text_member(line, name) {
             append(out, format_args!(r#""{name}":"{}","#, Escaped(text)));
         }
     }
     let name = text_member(line, "friendlyName").unwrap_or("Unnamed");
-    let quantity = member(line, "quantity")
-        .and_then(Value::as_u64)
-        .unwrap_or(1);
+    let quantity = member(line, "quantity").and_then(Value::as_u64).unwrap_or(1);
     append(
         out,
         format_args!(
@@ -233,10 +212,7 @@ mod tests {
         let subscription = line["subscriptionId"].as_str().unwrap();
         let uri = line["links"]["subscription"]["uri"].as_str().unwrap();
         assert!(uri.ends_with(subscription));
-        assert_eq!(
-            line["links"]["sku"]["uri"],
-            "/products/CFQ7TTC0LH18/skus/0001?country=US"
-        );
+        assert_eq!(line["links"]["sku"]["uri"], "/products/CFQ7TTC0LH18/skus/0001?country=US");
         let etag = order["attributes"]["etag"].as_str().unwrap();
         let etag: Value = serde_json::from_slice(&STANDARD.decode(etag).unwrap()).unwrap();
         assert_eq!(etag["id"], order["id"]);
@@ -256,11 +232,7 @@ mod tests {
 
     #[test]
     fn a_changed_order_keeps_its_id() {
-        let answer = ask(
-            "PATCH",
-            "/v1/customers/c/orders/O-1",
-            r#"{"Status":"cancelled"}"#,
-        );
+        let answer = ask("PATCH", "/v1/customers/c/orders/O-1", r#"{"Status":"cancelled"}"#);
         assert_eq!(answer.status, StatusCode::OK);
         let order = body_of(&answer);
         assert_eq!(order["id"], "O-1");

@@ -51,9 +51,8 @@ async fn serve(mut stream: TcpStream, ledger: Arc<Ledger>) {
                 }
             }
         });
-        let mut connection = http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
+        let mut connection =
+            http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
         // An error says either that the other side broke off, which is its business, or that a request took over.
         let _ = (&mut connection).await;
         let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();

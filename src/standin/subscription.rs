@@ -28,18 +28,13 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
         ("POST", [_, "activate"]) => Ok(activate(call)),
         ("GET", [_, "supportcontact"]) => Ok(Answer::ok(&support_contact(Map::new()))),
         ("PUT", [_, "supportcontact"]) => set_support_contact(call),
-        ("GET", [_, "addons" | "provisioningstatus" | "usagesummary"]) => {
-            Ok(Answer::collection(vec![]))
+        ("GET", [_, "addons" | "provisioningstatus" | "usagesummary"]) => Ok(Answer::collection(vec![])),
+        ("GET", [_, "azureentitlements"]) => {
+            Ok(Answer::collection(vec![entitlement(call, &guid(IdKind::Subscription, call.serial))]))
         }
-        ("GET", [_, "azureentitlements"]) => Ok(Answer::collection(vec![entitlement(
-            call,
-            &guid(IdKind::Subscription, call.serial),
-        )])),
         ("GET", [_, "azureentitlements", _]) => Ok(Answer::ok(&entitlement(call, call.segment(6)))),
         ("POST", [_, "azureentitlements", _, "cancel"]) => cancel_entitlement(call),
-        ("POST", [_, "azureentitlements", _, "reactivate"]) => {
-            Ok(Answer::empty(StatusCode::ACCEPTED))
-        }
+        ("POST", [_, "azureentitlements", _, "reactivate"]) => Ok(Answer::empty(StatusCode::ACCEPTED)),
         _ => return None,
     };
     Some(outcome)
@@ -145,11 +140,7 @@ fn convert(call: &Call) -> Outcome {
 }
 
 fn register(call: &Call) -> Answer {
-    let uri = format!(
-        "/customers/{}/subscriptions/{}/registrationstatus",
-        call.segment(2),
-        call.segment(4)
-    );
+    let uri = format!("/customers/{}/subscriptions/{}/registrationstatus", call.segment(2), call.segment(4));
     Answer::empty(StatusCode::ACCEPTED).located(&uri)
 }
 
@@ -172,9 +163,7 @@ fn set_overage(call: &Call) -> Outcome {
 
 fn overage(call: &Call, mut overage: Map<String, Value>) -> Value {
     let uri = format!("/customers/{}/subscriptions/overage", call.segment(2));
-    overage
-        .entry("overageEnabled")
-        .or_insert(Value::from(false));
+    overage.entry("overageEnabled").or_insert(Value::from(false));
     overage.insert("type".to_owned(), Value::from("PhoneServices"));
     overage.insert("links".to_owned(), json!({ "overage": link(&uri) }));
     overage.insert("attributes".to_owned(), json!({ "objectType": "Overage" }));
@@ -187,13 +176,8 @@ fn set_support_contact(call: &Call) -> Outcome {
 }
 
 fn support_contact(mut contact: Map<String, Value>) -> Value {
-    contact
-        .entry("name")
-        .or_insert(Value::from("Harbour Street Consulting"));
-    contact.insert(
-        "attributes".to_owned(),
-        json!({ "objectType": "SupportContact" }),
-    );
+    contact.entry("name").or_insert(Value::from("Harbour Street Consulting"));
+    contact.insert("attributes".to_owned(), json!({ "objectType": "SupportContact" }));
     contact.into()
 }
 
@@ -231,12 +215,7 @@ mod tests {
             ("POST", "/upgrades", r#"{"TargetOffer":{"Id":"T"}}"#, 200),
             ("POST", "/upgrades", "{", 400),
             ("GET", "/upgrades", "", 200),
-            (
-                "POST",
-                "/transitions",
-                r#"{"toCatalogItemId":"A:B:C"}"#,
-                200,
-            ),
+            ("POST", "/transitions", r#"{"toCatalogItemId":"A:B:C"}"#, 200),
             ("POST", "/transitions", "[]", 400),
             ("GET", "/transitions", "", 200),
             ("POST", "/conversions", r#"{"TargetOfferId":"T"}"#, 200),
@@ -249,12 +228,7 @@ mod tests {
             ("PUT", "/supportcontact", r#"{"name":"N"}"#, 200),
             ("GET", "/azureEntitlements", "", 200),
             ("GET", "/azureEntitlements/E", "", 200),
-            (
-                "POST",
-                "/azureEntitlements/E/cancel",
-                r#"{"cancellationReason":"compromise"}"#,
-                200,
-            ),
+            ("POST", "/azureEntitlements/E/cancel", r#"{"cancellationReason":"compromise"}"#, 200),
             ("POST", "/azureEntitlements/E/cancel", "", 200),
             ("POST", "/azureEntitlements/E/cancel", "x", 400),
             ("POST", "/azureEntitlements/E/reactivate", "", 202),
@@ -272,11 +246,7 @@ mod tests {
         let read = body_of(&ask("GET", ONE, ""));
         assert_eq!(read["id"], "S-1");
         assert_eq!(read["quantity"], QUANTITY);
-        let changed = body_of(&ask(
-            "PATCH",
-            ONE,
-            r#"{"Id":"x","Quantity":11,"Status":null}"#,
-        ));
+        let changed = body_of(&ask("PATCH", ONE, r#"{"Id":"x","Quantity":11,"Status":null}"#));
         assert_eq!(changed["id"], "S-1");
         assert_eq!(changed["quantity"], 11);
         assert_eq!(changed["status"], "active");
@@ -294,11 +264,7 @@ mod tests {
     #[test]
     fn overage_is_not_the_name_of_a_subscription() {
         let path = "/v1/customers/c/subscriptions/overage";
-        let set = body_of(&ask(
-            "PUT",
-            path,
-            r#"{"OverageEnabled":true,"partnerId":"5"}"#,
-        ));
+        let set = body_of(&ask("PUT", path, r#"{"OverageEnabled":true,"partnerId":"5"}"#));
         assert_eq!(set["overageEnabled"], true);
         assert_eq!(set["attributes"]["objectType"], "Overage");
         assert_eq!(body_of(&ask("GET", path, ""))["overageEnabled"], false);

@@ -92,10 +92,7 @@ pub fn read_reply(stream: &mut TcpStream, has_body: bool) -> Reply {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = read_until(stream, b"\r\n\r\n");
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    let mut reply = Reply {
-        head,
-        body: Vec::new(),
-    };
+    let mut reply = Reply { head, body: Vec::new() };
     if !has_body {
         return reply;
     }

@@ -49,11 +49,7 @@ enum Then {
 impl Takeover {
     /// No answer at all.
     pub fn close() -> Takeover {
-        Takeover {
-            head: Vec::new(),
-            chunked_bytes: None,
-            then: Then::Close,
-        }
+        Takeover { head: Vec::new(), chunked_bytes: None, then: Then::Close }
     }
 
     /// A whole answer while the body of the request is still unread.
@@ -65,11 +61,7 @@ impl Takeover {
         field(&mut head, "content-length", length.as_bytes());
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(&answer.body);
-        Takeover {
-            head,
-            chunked_bytes: None,
-            then: Then::Linger,
-        }
+        Takeover { head, chunked_bytes: None, then: Then::Linger }
     }
 
     /// 200 with the first half of the body it announces.
@@ -81,11 +73,7 @@ impl Takeover {
         field(&mut head, "content-length", length.as_bytes());
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(sent);
-        Takeover {
-            head,
-            chunked_bytes: None,
-            then: Then::Close,
-        }
+        Takeover { head, chunked_bytes: None, then: Then::Close }
     }
 
     /// 200 with `bytes` in chunks and trailer fields, whether or not the request says `TE: trailers`: a proxy in between
@@ -102,11 +90,7 @@ impl Takeover {
         Takeover {
             head,
             chunked_bytes: has_body.then_some(bytes),
-            then: if keep_alive {
-                Then::KeepAlive
-            } else {
-                Then::Close
-            },
+            then: if keep_alive { Then::KeepAlive } else { Then::Close },
         }
     }
 
@@ -116,11 +100,7 @@ impl Takeover {
         field(&mut head, "connection", b"Upgrade");
         field(&mut head, "upgrade", b"standin-echo");
         head.extend_from_slice(b"\r\n");
-        Takeover {
-            head,
-            chunked_bytes: None,
-            then: Then::Tunnel,
-        }
+        Takeover { head, chunked_bytes: None, then: Then::Tunnel }
     }
 
     /// Sends the answer; gives the connection back when another request may follow on it. `unread` is what was read from
@@ -177,11 +157,7 @@ fn head(status: StatusCode, ids: &TraceIds, fields: &[(HeaderName, HeaderValue)]
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     field(&mut head, REQUEST_ID.as_str(), ids.request.as_bytes());
-    field(
-        &mut head,
-        CORRELATION_ID.as_str(),
-        ids.correlation.as_bytes(),
-    );
+    field(&mut head, CORRELATION_ID.as_str(), ids.correlation.as_bytes());
     for (name, value) in fields {
         field(&mut head, name.as_str(), value.as_bytes());
     }
@@ -232,9 +208,7 @@ mod tests {
         let standin = start();
         let mut stream = connect(&standin);
         let body = "x".repeat(8 << 20);
-        stream
-            .write_all(order_with("early", &body).as_bytes())
-            .unwrap();
+        stream.write_all(order_with("early", &body).as_bytes()).unwrap();
         assert_eq!(read_reply(&mut stream, true).status(), 413);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
@@ -262,10 +236,7 @@ mod tests {
             assert_eq!(reply.field("ms-requestid"), Some("r-1"));
             let (sent, trailers) = unchunked(&reply.body);
             assert_eq!(sent, bytes);
-            assert_eq!(
-                trailers,
-                "Standin-Trailer: yes\r\nX-Partner-Tenant: forged\r\n\r\n"
-            );
+            assert_eq!(trailers, "Standin-Trailer: yes\r\nX-Partner-Tenant: forged\r\n\r\n");
         }
         assert_eq!(exchange(&mut stream, &order("")).status(), 201);
     }

@@ -1,0 +1,483 @@
+//! The application: settings become a running gateway, which reloads and stops.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::{self, Command, ReloadReport};
+use crate::agreements::Agreements;
+use crate::agreements::file::FileSource;
+use crate::agreements::source::{Source, Sources};
+use crate::audit::record::RevisionRecord;
+use crate::audit::writer::{AuditFile, Lane};
+use crate::config::agreements::load_ledger;
+use crate::config::{self, Settings};
+use crate::metrics::Metrics;
+use crate::policy::id::Name;
+use crate::proxy::snapshot::{Shared, Snapshot};
+use crate::proxy::worker::Worker;
+use crate::server::{self, Server, WorkerContext};
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How often ledgers are looked at.
+const LEDGER_LOOK: Duration = Duration::from_secs(1);
+
+/// Where a reload reads the configuration from.
+pub type Loader = Arc<dyn Fn(Timestamp) -> Result<config::Loaded, String> + Send + Sync>;
+
+/// A loader of a file.
+pub fn file_loader(path: PathBuf) -> Loader {
+    Arc::new(move |now| config::load(&path, now))
+}
+
+/// A running gateway.
+pub struct App {
+    /// Where callers reach it.
+    pub address: SocketAddr,
+    /// Where operators reach it.
+    pub admin_address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    control: Option<thread::JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts a gateway. With `signals`, SIGHUP reloads and SIGTERM or SIGINT stop it.
+    pub fn start(settings: Settings, loader: Loader, signals: bool) -> Result<App, String> {
+        let (stop, stopped) = oneshot::channel();
+        let (started, start) = std::sync::mpsc::channel();
+        let control = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                let alive = AbortUnlessDone;
+                control(settings, loader, signals, stopped, &started);
+                std::mem::forget(alive);
+            })
+            .map_err(|error| format!("no thread for the control runtime: {error}"))?;
+        let (address, admin_address) =
+            start.recv().unwrap_or_else(|_| Err("the control runtime did not start".to_owned()))?;
+        Ok(App { address, admin_address, stop: Some(stop), control: Some(control) })
+    }
+
+    /// Waits until a signal has stopped it.
+    pub fn wait(mut self) {
+        if let Some(control) = self.control.take() {
+            let _ = control.join();
+        }
+    }
+
+    /// Drains and stops it.
+    pub fn stop(mut self) {
+        drop(self.stop.take());
+        self.wait();
+    }
+}
+
+/// Without its control runtime a gateway answers from what it knows and never learns of anything: it ends instead.
+struct AbortUnlessDone;
+
+impl Drop for AbortUnlessDone {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the control runtime died, ending the process");
+            std::process::abort();
+        }
+    }
+}
+
+type Addresses = Result<(SocketAddr, SocketAddr), String>;
+
+fn control(
+    settings: Settings,
+    loader: Loader,
+    signals: bool,
+    stopped: oneshot::Receiver<()>,
+    started: &std::sync::mpsc::Sender<Addresses>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return drop(started.send(Err(format!("no event queue for the control runtime: {error}"))));
+        }
+    };
+    runtime.block_on(async {
+        match Control::start(settings, loader).await {
+            Ok((control, commands, addresses)) => {
+                let _ = started.send(Ok(addresses));
+                control.run(commands, signals, stopped).await;
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    });
+}
+
+/// The control runtime's own state.
+struct Control {
+    settings: Settings,
+    loader: Loader,
+    shared: Arc<Shared>,
+    server: Option<Server>,
+    ready: Arc<AtomicBool>,
+    lane: Lane,
+    generation: u64,
+    watched: Vec<Watched>,
+}
+
+/// A ledger file as it was last seen.
+struct Watched {
+    source: Arc<FileSource>,
+    seen: Option<Stamp>,
+}
+
+type Stamp = (SystemTime, u64, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+impl Control {
+    async fn start(
+        settings: Settings,
+        loader: Loader,
+    ) -> Result<(Control, mpsc::Receiver<Command>, (SocketAddr, SocketAddr)), String> {
+        let metrics = Metrics::new();
+        let audit = AuditFile::open(&settings.audit_path)
+            .map_err(|error| format!("can not open {}: {error}", settings.audit_path.display()))?;
+        let audit = Arc::new(audit);
+        let agreements =
+            Agreements::new(settings.agreements.cache.entries, tokio::runtime::Handle::current());
+        let (sources, watched) = build_sources(&settings);
+        agreements.renew(&sources);
+        let generation = 1;
+        let snapshot = build_snapshot(&settings, sources, generation, &metrics);
+        let shared = Arc::new(Shared::new(snapshot, agreements, metrics.clone(), Arc::clone(&audit)));
+
+        let admin = tokio::net::TcpListener::bind(settings.admin.address)
+            .await
+            .map_err(|error| format!("can not listen on {}: {error}", settings.admin.address))?;
+        let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
+        let worker_shared = Arc::clone(&shared);
+        let server = Server::start(&settings.listen, Arc::new(Accepted(metrics.clone())), move |number| {
+            GatewayWorker(Rc::new(Worker::new(number, Arc::clone(&worker_shared))))
+        })
+        .map_err(|error| format!("can not listen on {}: {error}", settings.listen.address))?;
+        let address = server.address();
+        let (sender, commands) = mpsc::channel(16);
+        tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
+        let lane = Lane::new(settings.listen.workers, audit, metrics);
+        let mut control = Control {
+            settings,
+            loader,
+            shared,
+            server: Some(server),
+            ready: Arc::new(AtomicBool::new(true)),
+            lane,
+            generation,
+            watched,
+        };
+        control.announce();
+        Ok((control, commands, (address, admin_address)))
+    }
+
+    /// Records what is now in force.
+    fn announce(&mut self) {
+        let now = Timestamp::now();
+        let settings = &self.settings;
+        let record = RevisionRecord {
+            revision: &settings.revision,
+            version: VERSION,
+            policy: &settings.policy.effective,
+        };
+        self.lane.other("revision", now, &record);
+        let metrics = &self.shared.metrics;
+        metrics.in_force(VERSION, &settings.revision, now.as_second());
+        metrics.reload_ok.set(1);
+        let waivers = settings.policy.policy.waivers.iter().filter(|waiver| waiver.until > now).count();
+        metrics.waivers.set(waivers as i64);
+        for watched in &self.watched {
+            metrics.ledger_reloaded(watched.source.name().as_str(), true);
+        }
+        tracing::info!(revision = settings.revision, "configuration in force");
+    }
+
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        signals: bool,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let mut looks = tokio::time::interval(LEDGER_LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut signals = Signals::new(signals);
+        loop {
+            tokio::select! {
+                Some(command) = commands.recv() => self.obey(command).await,
+                _ = looks.tick() => self.look_at_ledgers().await,
+                signal = signals.next() => match signal {
+                    Signal::Reload => {
+                        if let Err(error) = self.shared.audit.reopen() {
+                            tracing::error!(%error, "the audit file can not be reopened; the old one is kept");
+                        }
+                        self.reload().await;
+                    }
+                    Signal::Stop => break,
+                },
+                _ = &mut stopped => break,
+            }
+        }
+        self.drain(commands).await;
+    }
+
+    /// Lets requests in flight finish. Flights and the admin listener go on meanwhile.
+    async fn drain(mut self, mut commands: mpsc::Receiver<Command>) {
+        tracing::info!("draining");
+        self.ready.store(false, Ordering::Release);
+        let Some(server) = self.server.take() else { return };
+        let mut drained = tokio::task::spawn_blocking(move || server.drain());
+        loop {
+            tokio::select! {
+                _ = &mut drained => break,
+                Some(command) = commands.recv() => self.obey(command).await,
+            }
+        }
+        tracing::info!("drained");
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Ready(answer) => drop(answer.send(self.ready.load(Ordering::Acquire))),
+            Command::Metrics(answer) => {
+                let shared = Arc::clone(&self.shared);
+                // Not on this thread: look-ups wait for it.
+                tokio::task::spawn_blocking(move || {
+                    shared.metrics.facts.set(shared.agreements.kept() as i64);
+                    shared.metrics.buffered_bytes.set(shared.buffered.load(Ordering::Relaxed) as i64);
+                    let _ = answer.send(shared.metrics.encode());
+                });
+            }
+            Command::Reload(answer) => drop(answer.send(self.reload().await)),
+        }
+    }
+
+    /// Loads the configuration anew: all of it is put in force, or nothing is.
+    async fn reload(&mut self) -> ReloadReport {
+        let loader = Arc::clone(&self.loader);
+        let loaded = tokio::task::spawn_blocking(move || loader(Timestamp::now())).await;
+        let loaded = match loaded {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => return self.refuse(error),
+            Err(_) => return self.refuse("reading the configuration failed".to_owned()),
+        };
+        let report = loaded.report(false);
+        let Some(settings) = loaded.settings else { return self.refuse(report) };
+        let restart = needs_restart(&self.settings, &settings);
+        let report = match restart.is_empty() {
+            true => report,
+            false => format!("{report}needs a restart: {}\n", restart.join(", ")),
+        };
+        self.generation += 1;
+        let (sources, watched) = build_sources(&settings);
+        self.shared.agreements.renew(&sources);
+        self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
+        self.watched = watched;
+        self.settings = settings;
+        self.shared.metrics.reloaded(true);
+        self.announce();
+        if !restart.is_empty() {
+            tracing::warn!(settings = restart.join(", "), "changed settings need a restart");
+        }
+        ReloadReport { ok: true, revision: self.settings.revision.clone(), report }
+    }
+
+    fn refuse(&self, report: String) -> ReloadReport {
+        self.shared.metrics.reloaded(false);
+        tracing::error!(%report, revision = self.settings.revision, "configuration refused; the old one stays in force");
+        ReloadReport { ok: false, revision: self.settings.revision.clone(), report }
+    }
+
+    /// Reads ledgers that changed. A broken edit keeps the last good reading in force and shows.
+    async fn look_at_ledgers(&mut self) {
+        for watched in &mut self.watched {
+            let seen = stamp(watched.source.path());
+            if seen == watched.seen {
+                continue;
+            }
+            watched.seen = seen;
+            let path = watched.source.path().to_owned();
+            let read = tokio::task::spawn_blocking(move || load_ledger(&path, Timestamp::now())).await;
+            let source = watched.source.name();
+            let metrics = &self.shared.metrics;
+            match read.unwrap_or_else(|_| Err("reading the ledger failed".to_owned())) {
+                Ok(ledger) => {
+                    watched.source.replace(ledger);
+                    self.shared.agreements.renew(&self.shared.snapshot().sources);
+                    metrics.ledger_reloaded(source.as_str(), true);
+                    tracing::info!(%source, "ledger in force");
+                }
+                Err(report) => {
+                    metrics.ledger_reloaded(source.as_str(), false);
+                    tracing::error!(%source, %report, "ledger refused; the last good one stays in force");
+                }
+            }
+        }
+    }
+}
+
+/// What runs on, though the settings changed, until a restart.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if old.listen != new.listen {
+        names.push("listen and connection limits");
+    }
+    if old.admin != new.admin {
+        names.push("admin");
+    }
+    if old.audit_path != new.audit_path {
+        names.push("audit.path");
+    }
+    if old.agreements.cache.entries != new.agreements.cache.entries {
+        names.push("agreements.cache.entries");
+    }
+    if old.log != new.log {
+        names.push("log");
+    }
+    names
+}
+
+fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<Watched>) {
+    let mut named: HashMap<Name, Arc<FileSource>> = HashMap::new();
+    let mut watched = Vec::new();
+    for ledger in &settings.agreements.ledgers {
+        let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
+        // The stamp is taken after the reading: a change in between is read once more, not missed, since a change
+        // within the look's interval shows as another stamp or is what was read.
+        watched.push(Watched {
+            source: Arc::clone(&source),
+            seen: stamp_before(ledger.ledger.loaded_at, &ledger.path),
+        });
+        named.insert(ledger.name, source);
+    }
+    let of = |names: &[Name]| {
+        names.iter().filter_map(|name| Some(Arc::clone(named.get(name)?) as Arc<dyn Source>)).collect()
+    };
+    let [partner, reseller, customer] = &settings.agreements.order;
+    let sources = Sources {
+        partner: of(partner),
+        reseller: of(reseller),
+        customer: of(customer),
+        generation: AtomicU64::new(0),
+    };
+    (Arc::new(sources), watched)
+}
+
+/// The stamp of a file, unless it may have changed since it was read: then it is read once more.
+fn stamp_before(read_at: Timestamp, path: &Path) -> Option<Stamp> {
+    let seen = stamp(path)?;
+    let read_at = SystemTime::from(read_at);
+    (seen.0 + Duration::from_secs(2) < read_at).then_some(seen)
+}
+
+fn build_snapshot(
+    settings: &Settings,
+    sources: Arc<Sources>,
+    generation: u64,
+    metrics: &Metrics,
+) -> Snapshot {
+    let policy = settings.policy.policy.clone();
+    let allowed = policy.operations.iter().map(|operation| metrics.allowed(&operation.name)).collect();
+    Snapshot {
+        revision: settings.revision.clone(),
+        generation,
+        policy,
+        verifier: settings.verifier.clone(),
+        partners: settings.partners.clone(),
+        sources,
+        freshness: settings.agreements.cache,
+        catalogue: settings.catalogue.clone(),
+        upstream: settings.upstream.client.clone(),
+        forward_authorization: settings.upstream.forward_authorization,
+        limits: settings.limits,
+        audit: settings.audit,
+        allowed,
+    }
+}
+
+enum Signal {
+    Reload,
+    Stop,
+}
+
+/// The signals that are heeded, where any is.
+struct Signals(Option<[tokio::signal::unix::Signal; 3]>);
+
+impl Signals {
+    fn new(heeded: bool) -> Signals {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).expect("signal handlers can be installed");
+        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
+        Signals(heeded.then(|| kinds.map(listen)))
+    }
+
+    async fn next(&mut self) -> Signal {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some([hangup, terminate, interrupt]) => tokio::select! {
+                _ = hangup.recv() => Signal::Reload,
+                _ = terminate.recv() => Signal::Stop,
+                _ = interrupt.recv() => Signal::Stop,
+            },
+        }
+    }
+}
+
+/// Counts what the acceptor does.
+struct Accepted(Metrics);
+
+impl server::Observer for Accepted {
+    fn accepted(&self, taken: bool) {
+        match taken {
+            true => self.0.connections_accepted.inc(),
+            false => self.0.connections_refused.inc(),
+        }
+    }
+}
+
+/// The gateway's code on one worker.
+struct GatewayWorker(Rc<Worker>);
+
+impl server::Worker for GatewayWorker {
+    fn connection(
+        &self,
+        context: Rc<WorkerContext>,
+        stream: tokio::net::TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + 'static {
+        let worker = Rc::clone(&self.0);
+        server::serve(context, stream, peer, move |request, peer| {
+            crate::proxy::handle(Rc::clone(&worker), request, peer.address.ip())
+        })
+    }
+
+    fn tick(&self) {
+        self.0.tick();
+    }
+
+    async fn finish(&self) {
+        // Exchanges whose caller has gone are recorded as allowed: they end before the worker does.
+        while self.0.left_alone() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.0.tick();
+    }
+}

@@ -1,0 +1,36 @@
+//! `countersign check`: every problem of a configuration at once.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Exit, colour, give_up};
+use crate::config;
+
+/// Reads a configuration and reports on it.
+pub fn check(path: &Path) -> Exit {
+    let loaded = match config::load(path, Timestamp::now()) {
+        Ok(loaded) => loaded,
+        Err(error) => return give_up(&error),
+    };
+    eprint!("{}", loaded.report(colour(&std::io::stderr())));
+    let (errors, warnings) = loaded.counts();
+    match loaded.settings {
+        Some(settings) => {
+            let policy = &settings.policy.policy;
+            println!(
+                "{}: good, revision {} ({} operations, {} rules, {} partners, {warnings} warnings)",
+                path.display(),
+                settings.revision,
+                policy.operations.len(),
+                policy.rules.len(),
+                settings.partners.known.len(),
+            );
+            Exit::Yes
+        }
+        None => {
+            println!("{}: refused ({errors} errors, {warnings} warnings)", path.display());
+            Exit::No
+        }
+    }
+}

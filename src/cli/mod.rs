@@ -1,0 +1,86 @@
+//! The command line. Exit codes: 0 yes, 1 no (invalid, denied, a case failed), 2 no answer (usage, unreadable).
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod run;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::DEFAULT_PATH;
+
+/// A compliance gateway in front of the ordering APIs of the Microsoft CSP programme.
+#[derive(Parser)]
+#[command(name = "countersign", version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway. SIGHUP reloads the configuration, SIGTERM drains and stops.
+    Run,
+    /// Read the configuration and report every problem with its place.
+    Check,
+    /// Show the gateway at work against a stand-in ordering API, with a fresh key and real requests.
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+}
+
+/// What a command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Yes.
+    Yes,
+    /// No: invalid, denied, a case failed.
+    No,
+    /// There is no answer: usage, something unreadable, a fault.
+    None,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Yes => 0,
+            Exit::No => 1,
+            Exit::None => 2,
+        })
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::None.into() } else { Exit::Yes.into() };
+        }
+    };
+    let exit = match arguments.command {
+        Command::Run => run::run(&arguments.config),
+        Command::Check => check::check(&arguments.config),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo::demo(&demo),
+    };
+    exit.into()
+}
+
+/// Whether a stream shows colours.
+fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Tells the operator why there is no answer.
+fn give_up(why: &str) -> Exit {
+    eprintln!("countersign: {why}");
+    Exit::None
+}

@@ -1,0 +1,239 @@
+//! The section `agreements`, and the ledgers that it names.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::agreements::cache;
+use crate::agreements::file::{Entry, Ledger, Subject};
+use crate::config::identity::read_file;
+use crate::config::network::region;
+use crate::config::node::{Node, Value};
+use crate::config::policy::partner_ref;
+use crate::config::problem::render;
+use crate::config::read::{Reader, Section, did_you_mean, quoted};
+use crate::policy::agreement::{Cloud, PartyKind, Status};
+use crate::policy::id::Name;
+
+/// A ledger source.
+#[derive(Clone, Debug)]
+pub struct LedgerSource {
+    /// Its name.
+    pub name: Name,
+    /// Its file.
+    pub path: PathBuf,
+    /// What the file held.
+    pub ledger: Ledger,
+}
+
+/// The section `agreements`.
+#[derive(Clone, Debug)]
+pub struct Agreements {
+    /// Ledgers.
+    pub ledgers: Vec<LedgerSource>,
+    /// Names of sources in the order in which they are asked, for partners, resellers and customers.
+    pub order: [Vec<Name>; 3],
+    /// How long answers are believed.
+    pub cache: cache::Settings,
+}
+
+/// Reads `agreements`.
+pub fn agreements(section: &Section<'_>, folder: &Path, now: Timestamp) -> Option<Agreements> {
+    let reader = section.reader();
+    let mut ledgers: Vec<LedgerSource> = Vec::new();
+    section.require("sources", |node| {
+        for (key, value) in reader.map(node)? {
+            let Some(name) = Name::new(&key.text) else {
+                reader.error(
+                    key.span,
+                    format!("`{}` is no name: 1 to 23 of a-z, 0-9, `-`, `_`", key.text),
+                    None,
+                );
+                continue;
+            };
+            ledgers.extend(ledger_source(reader, name, value, folder, now));
+        }
+        Some(())
+    });
+    let mut known: Vec<String> = ledgers.iter().map(|ledger| ledger.name.to_string()).collect();
+    if let Some(Value::Map(entries)) = section.node("sources").map(|node| &node.value) {
+        // One that could not be read is told of once, not again wherever it is named.
+        known.extend(entries.iter().map(|(key, _)| key.text.clone()));
+    }
+    let order = ["partner", "reseller", "customer"].map(|kind| {
+        section.require(kind, |node| {
+            reader.list(node, |item| {
+                let name = reader.text(item)?;
+                if !known.contains(&name) {
+                    let hint = did_you_mean(&name, known.iter().map(String::as_str));
+                    reader.error(item.span, format!("no source is named `{name}`"), hint);
+                }
+                Name::new(&name)
+            })
+        })
+    });
+    let cache = section.nested("cache", cache_settings)?;
+    let [partner, reseller, customer] = order;
+    Some(Agreements { ledgers, order: [partner?, reseller?, customer?], cache })
+}
+
+fn cache_settings(section: &Section<'_>) -> cache::Settings {
+    let reader = section.reader();
+    let duration = |name: &'static str, default: u64| {
+        section.get(name, |node| reader.duration(node)).unwrap_or(Duration::from_secs(default))
+    };
+    cache::Settings {
+        entries: section.get("entries", |node| reader.number(node, 1..=100_000_000)).unwrap_or(1_000_000)
+            as u64,
+        accepted: duration("accepted", 12 * 3600),
+        missing: duration("missing", 30),
+        stale: duration("stale", 3600),
+        recheck_after: duration("recheck_after", 5),
+        deadline: duration("deadline", 2),
+    }
+}
+
+fn ledger_source(
+    reader: &Reader,
+    name: Name,
+    node: &Node,
+    folder: &Path,
+    now: Timestamp,
+) -> Option<LedgerSource> {
+    let section = reader.section(node)?;
+    section.require("type", |node| {
+        let parse = |text: &str| (text == "file").then_some(());
+        reader.choice(node, parse, &["file"])
+    });
+    let path_node = section.require("path", Some);
+    section.finish();
+    let path_node = path_node?;
+    let path = folder.join(reader.text(path_node)?);
+    // No variables: a ledger is data.
+    let tree = read_file(reader, path_node, folder, &HashMap::new())?;
+    Some(LedgerSource { name, path, ledger: ledger(reader, &tree, now)? })
+}
+
+/// Reads a ledger file by itself, when it changed; the error is the rendered problems.
+pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
+    let reader = Reader::default();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let source = reader.add_source(path, &text);
+    // No variables: a ledger is data.
+    let tree = Node::parse(&text, source, &HashMap::new()).map_err(|(span, message)| {
+        let place = span.map_or_else(String::new, |span| format!(":{}:{}", span.line, span.column));
+        format!("{}{place}: {message}", path.display())
+    })?;
+    let ledger = ledger(&reader, &tree, now);
+    match ledger.filter(|_| !reader.failed()) {
+        Some(ledger) => Ok(ledger),
+        None => Err(render(&reader.problems.borrow(), &reader.sources.borrow(), false)),
+    }
+}
+
+/// Reads a ledger.
+fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
+    let section = reader.section(node)?;
+    let mut entries: HashMap<Subject, Vec<Entry>> = HashMap::new();
+    let read = section.require("agreements", |node| {
+        reader.list(node, |item| {
+            let (subject, read) = record(reader, item, now)?;
+            entries.entry(subject).or_default().extend(read);
+            Some(())
+        })
+    });
+    let kinds: Vec<&str> = PartyKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let complete = section
+        .get("complete", |node| reader.list(node, |item| reader.choice(item, PartyKind::parse, &kinds)));
+    section.finish();
+    read?;
+    let complete = complete.unwrap_or_default().into_iter().collect();
+    Some(Ledger { entries, complete, loaded_at: now })
+}
+
+/// The keys of a record that are no agreement.
+const RECORD_KEYS: [&str; 7] =
+    ["partner", "reseller", "customer", "mpn_id", "cloud", "region", "attested_by"];
+
+fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<Entry>)> {
+    let entries = reader.map(node)?;
+    let get = |name: &str| node.get(name);
+    let subject = match (get("partner"), get("reseller"), get("customer"), get("mpn_id")) {
+        (Some(node), None, None, None) => Subject::Partner(partner_ref(reader, node)?),
+        (None, None, None, Some(node)) => Subject::Partner(partner_ref(reader, node)?),
+        (None, Some(node), None, None) => Subject::Reseller(partner_ref(reader, node)?),
+        (None, None, Some(node), None) => Subject::Customer(reader.guid(node)?),
+        _ => {
+            let hint =
+                "one of `partner`, `mpn_id` (a partner by its MPN id), `reseller`, `customer`".to_owned();
+            reader.error(node.span, "a record names one party", Some(hint));
+            return None;
+        }
+    };
+    let clouds: Vec<&str> = Cloud::ALL.iter().map(|cloud| cloud.as_str()).collect();
+    let cloud = match get("cloud") {
+        Some(node) => reader.choice(node, Cloud::parse, &clouds)?,
+        None => Cloud::Commercial,
+    };
+    let region = match get("region") {
+        Some(node) => Some(region(reader, node)?),
+        None => None,
+    };
+    let attested_by = match get("attested_by") {
+        Some(node) => Some(reader.guid(node)?),
+        None => None,
+    };
+    let mut statuses = Vec::new();
+    for (key, value) in entries {
+        if RECORD_KEYS.contains(&key.text.as_str()) {
+            continue;
+        }
+        // Agreement names are open: whatever is no other key and has a status is one.
+        let Some(agreement) = Name::new(&key.text) else {
+            let hint = did_you_mean(&key.text, RECORD_KEYS.into_iter());
+            reader.error(key.span, format!("`{}` is no name of an agreement", key.text), hint);
+            continue;
+        };
+        let Some(status) = status(reader, key.text.as_str(), value, now) else { continue };
+        statuses.push(Entry { cloud, agreement, region, attested_by, status });
+    }
+    if statuses.is_empty() && !reader.failed() {
+        reader.error(
+            node.span,
+            "the record says nothing of any agreement",
+            Some("such as `mpa: missing`".to_owned()),
+        );
+    }
+    Some((subject, statuses))
+}
+
+fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Option<Status> {
+    match &node.value {
+        Value::Text(text) if text == "missing" => return Some(Status::Missing),
+        Value::Text(text) if text == "not_applicable" => return Some(Status::NotApplicable),
+        Value::Map(_) => {
+            let section = reader.section(node)?;
+            let accepted = section.require("accepted", |node| match &node.value {
+                Value::Text(text) if text == "undated" => Some(None),
+                _ => {
+                    let at = reader.time(node)?;
+                    // Five minutes for clocks that differ: an acceptance in the future is a slip of the pen.
+                    if at.duration_since(now) > jiff::SignedDuration::from_mins(5) {
+                        reader.error(node.span, "the acceptance lies in the future", None);
+                        return None;
+                    }
+                    Some(Some(at))
+                }
+            });
+            section.finish();
+            return accepted.map(|at| Status::Accepted { at });
+        }
+        _ => {}
+    }
+    let expected =
+        quoted(&["missing", "not_applicable", "{ accepted: 2024-03-01T00:00:00Z }", "{ accepted: undated }"]);
+    reader.error(node.span, format!("expected the status of `{agreement}`: one of {expected}"), None);
+    None
+}

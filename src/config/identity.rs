@@ -1,0 +1,341 @@
+//! The sections `identity` and `partners`: who may call, and what no token says of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+
+use crate::config::network::{Upstream, region};
+use crate::config::node::Node;
+use crate::config::policy::PartnerFacts;
+use crate::config::read::{Reader, Section, resolve};
+use crate::identity::claims::{Issuer, IssuerName, RoleValues, Verifier};
+use crate::identity::keys::{self, ALGORITHMS, LoadedKeys, VerifyingKey};
+use crate::identity::{DefaultPartner, Partner, Partners};
+use crate::policy::agreement::Cloud;
+use crate::policy::facts::{Country, PartnerKind, Profile};
+use crate::policy::id::{Guid, MpnId};
+use crate::policy::role::{GLOBAL_ADMIN, NameSet, NameTable};
+
+/// Role values that a configuration without `identity.roles` understands.
+const DEFAULT_ROLES: [(&str, &[&str]); 3] = [
+    // The role template id of the global administrator in `wids` claims (Microsoft Entra, access token claims).
+    (GLOBAL_ADMIN, &["62e90394-69f5-4237-9190-012177145e10", "GlobalAdmin"]),
+    ("admin_agent", &["AdminAgent"]),
+    ("sales_agent", &["SalesAgent"]),
+];
+
+/// Reads `identity`.
+pub fn identity(section: &Section<'_>, folder: &Path) -> Option<(Verifier, NameTable)> {
+    let reader = section.reader();
+    let leeway = section.get("leeway", |node| reader.duration(node)).unwrap_or(Duration::from_secs(60));
+    let (roles, role_values) = match section.node("roles") {
+        None => default_roles(),
+        Some(node) => role_table(reader, node)?,
+    };
+    let (partner_claim, role_claims) = section.nested("claims", |claims| {
+        let partner = claims.get("partner", |node| reader.text(node));
+        let roles = claims.get("roles", |node| reader.list(node, |item| reader.text(item)));
+        let default = || ["roles", "wids", "groups"].map(str::to_owned).to_vec();
+        (partner.unwrap_or_else(|| "tid".to_owned()), roles.unwrap_or_else(default))
+    })?;
+    let issuers =
+        section.require("issuers", |node| reader.list(node, |item| issuer(reader, item, folder)))?;
+    let leeway_seconds = leeway.as_secs() as i64;
+    Some((Verifier { issuers, partner_claim, role_claims, role_values, leeway_seconds }, roles))
+}
+
+/// The names of the built-in roles.
+pub fn built_in_roles() -> NameTable {
+    default_roles().0
+}
+
+fn default_roles() -> (NameTable, RoleValues) {
+    let (mut table, mut values) = (NameTable::default(), RoleValues::new());
+    for (role, meaning) in DEFAULT_ROLES {
+        let set = table.intern(role).expect("three roles fit");
+        for value in meaning {
+            values.entry((*value).to_owned()).or_default().push((None, set));
+        }
+    }
+    (table, values)
+}
+
+fn role_table(reader: &Reader, node: &Node) -> Option<(NameTable, RoleValues)> {
+    let (mut table, mut values) = (NameTable::default(), RoleValues::new());
+    // The built-in names can be asked by rules whether or not a value stands for them.
+    for (role, _) in DEFAULT_ROLES {
+        table.intern(role);
+    }
+    for (key, meaning) in reader.map(node)? {
+        let Some(set) = table.intern(&key.text) else {
+            reader.error(key.span, "there are more than 64 roles", None);
+            return None;
+        };
+        reader.list(meaning, |item| {
+            // A group has another id in every tenant: such a value counts in one tenant only.
+            let (tenant, value) = match item.get("value") {
+                None => (None, reader.text(item)?),
+                Some(_) => {
+                    let section = reader.section(item)?;
+                    let tenant = section.require("tenant", |node| reader.guid(node));
+                    let value = section.require("value", |node| reader.text(node));
+                    section.finish();
+                    (Some(tenant?), value?)
+                }
+            };
+            values.entry(value).or_default().push((tenant, set));
+            Some(())
+        })?;
+    }
+    Some((table, values))
+}
+
+fn issuer(reader: &Reader, node: &Node, folder: &Path) -> Option<Issuer> {
+    let section = reader.section(node)?;
+    let name = section.require("issuer", |node| {
+        let text = reader.text(node)?;
+        let parsed = IssuerName::parse(&text);
+        if parsed.is_none() {
+            let hint =
+                "such as `https://login.example/{tid}/v2.0`, with `{tid}` as one whole segment".to_owned();
+            reader.error(node.span, format!("`{text}` is no issuer"), Some(hint));
+        }
+        parsed
+    });
+    let partners = section.get("partners", |node| reader.list(node, |item| reader.guid(item)));
+    let lists_partners = section.node("partners").is_some();
+    let audiences = section.require("audiences", |node| reader.list(node, |item| reader.text(item)));
+    let algorithms = section.require("algorithms", |node| {
+        let names: Vec<&str> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
+        let parse =
+            |text: &str| ALGORITHMS.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm);
+        reader.list(node, |item| reader.choice(item, parse, &names))
+    });
+    let keys = section.require("keys", |node| key_files(reader, node, folder));
+    section.finish();
+    let (name, audiences, algorithms, keys) = (name?, audiences?, algorithms?, keys?);
+    if matches!(name, IssuerName::Exact(_)) && !lists_partners {
+        let hint = "add `partners: [tenant, ..]`: whom this issuer may speak for".to_owned();
+        reader.error(node.span, "an issuer without `{tid}` could name any partner", Some(hint));
+        return None;
+    }
+    if audiences.is_empty() || algorithms.is_empty() {
+        reader.error(node.span, "an issuer has at least one audience and one algorithm", None);
+        return None;
+    }
+    if lists_partners && partners.is_none() {
+        return None;
+    }
+    warn_of_unusable(reader, node, &algorithms, &keys);
+    Some(Issuer { name, partners, audiences, algorithms, keys })
+}
+
+fn warn_of_unusable(reader: &Reader, node: &Node, algorithms: &[Algorithm], keys: &[VerifyingKey]) {
+    let usable = |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| algorithms.contains(algorithm));
+    if !keys.iter().any(usable) {
+        let hint = "put the issuer's public keys into its key file".to_owned();
+        reader.warning(node.span, "no key fits: every token of this issuer will be refused", Some(hint));
+    }
+}
+
+fn key_files(reader: &Reader, node: &Node, folder: &Path) -> Option<Vec<VerifyingKey>> {
+    let section = reader.section(node)?;
+    let load = |read: fn(&str) -> Result<LoadedKeys, String>| {
+        move |node: &Node| {
+            let path = resolve(folder, &reader.text(node)?);
+            let loaded = std::fs::read_to_string(&path)
+                .map_err(|error| format!("can not be read: {error}"))
+                .and_then(|text| {
+                    reader.add_source(&path, &text);
+                    read(&text)
+                });
+            match loaded {
+                Ok(loaded) => {
+                    for why in loaded.ignored {
+                        reader.warning(node.span, format!("{} is not used: {why}", path.display()), None);
+                    }
+                    Some(loaded.keys)
+                }
+                Err(why) => {
+                    reader.error(node.span, format!("{} {why}", path.display()), None);
+                    None
+                }
+            }
+        }
+    };
+    let jwks = section.get("jwks_file", load(keys::from_jwks));
+    let pem = section.get("pem_file", load(|text| keys::from_pem(text.as_bytes())));
+    let given = [section.node("jwks_file"), section.node("pem_file")].iter().flatten().count();
+    section.finish();
+    if given != 1 {
+        reader.error(node.span, "expected one of `jwks_file`, `pem_file`", None);
+        return None;
+    }
+    jwks.or(pem)
+}
+
+/// Reads `partners`, with the labels that rules may name.
+pub fn partners(
+    section: &Section<'_>,
+    folder: &Path,
+    variables: &HashMap<String, String>,
+    roles: &NameTable,
+    upstream: Option<&Upstream>,
+) -> (Partners, PartnerFacts) {
+    let reader = section.reader();
+    let mut facts = PartnerFacts::default();
+    let mut partners = Partners {
+        billing: upstream.and_then(|upstream| upstream.billing_partner),
+        region: upstream.and_then(|upstream| upstream.region),
+        ..Partners::default()
+    };
+    let unlisted = section.get("unlisted", |node| {
+        let parse = |text: &str| match text {
+            "deny" => Some(false),
+            "default" => Some(true),
+            _ => None,
+        };
+        reader.choice(node, parse, &["deny", "default"])
+    });
+    let default = section.get("default", |node| default_partner(reader, node, roles, &mut facts));
+    match (unlisted, section.node("default")) {
+        (Some(true), None) => {
+            reader.error(section.span, "`unlisted: default` needs a `default` entry", None);
+        }
+        (Some(true), Some(_)) => partners.unlisted = default,
+        _ => {}
+    }
+    let mut add = |node: &Node| {
+        reader.list(node, |item| {
+            let partner = partner(reader, item, roles, &mut facts)?;
+            if partners.known.insert(partner.profile.tenant, partner).is_some() {
+                reader.error(
+                    item.span,
+                    format!("partner `{}` is listed twice", partner.profile.tenant),
+                    None,
+                );
+            }
+            Some(())
+        })
+    };
+    section.get("known", &mut add);
+    section.get("file", |node| {
+        let tree = read_file(reader, node, folder, variables)?;
+        add(tree.get("partners").unwrap_or(&tree))
+    });
+    if let Some(billing) = partners.billing
+        && partners.find(billing).is_none()
+    {
+        let message = format!("the billing partner `{billing}` is not listed");
+        reader.error(section.span, message, Some("add it to `known`: rules ask what it is".to_owned()));
+    }
+    (partners, facts)
+}
+
+/// Reads another YAML file that a key names.
+pub fn read_file(
+    reader: &Reader,
+    node: &Node,
+    folder: &Path,
+    variables: &HashMap<String, String>,
+) -> Option<Node> {
+    let path = resolve(folder, &reader.text(node)?);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.error(node.span, format!("can not read {}: {error}", path.display()), None);
+            return None;
+        }
+    };
+    let source = reader.add_source(&path, &text);
+    match Node::parse(&text, source, variables) {
+        Ok(tree) => Some(tree),
+        Err((span, message)) => {
+            reader.error(span.unwrap_or(node.span), message, None);
+            None
+        }
+    }
+}
+
+/// What both kinds of entry have.
+struct Common {
+    kind: PartnerKind,
+    cloud: Cloud,
+    country: Option<Country>,
+    region: Option<crate::policy::agreement::Region>,
+    labels: NameSet,
+    roles: NameSet,
+}
+
+fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) -> Option<Common> {
+    let reader = section.reader();
+    let kinds: Vec<&str> = PartnerKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let clouds: Vec<&str> = Cloud::ALL.iter().map(|cloud| cloud.as_str()).collect();
+    let kind = section.require("kind", |node| reader.choice(node, PartnerKind::parse, &kinds));
+    let cloud = section.get("cloud", |node| reader.choice(node, Cloud::parse, &clouds));
+    let country = section.get("country", |node| super::policy::country(reader, node));
+    let region = section.get("region", |node| region(reader, node));
+    let labels = section.get("labels", |node| {
+        let sets = reader.list(node, |item| {
+            let label = reader.text(item)?;
+            let set = facts.labels.intern(&label);
+            if set.is_none() {
+                reader.error(item.span, "there are more than 64 labels", None);
+            }
+            set
+        })?;
+        Some(sets.into_iter().fold(NameSet::EMPTY, NameSet::union))
+    });
+    let entry_roles = section.get("roles", |node| {
+        let set = super::policy::role_set(reader, node, roles)?;
+        let admin = roles.find(GLOBAL_ADMIN).unwrap_or(NameSet::EMPTY);
+        if set.meets(admin) {
+            let hint = "a token has to say who is a global administrator".to_owned();
+            reader.error(node.span, "`global_admin` can not be given by configuration", Some(hint));
+        }
+        Some(set.without(admin))
+    });
+    let kind = kind?;
+    facts.entries.push((section.span, kind, country.is_some(), region.is_some()));
+    Some(Common {
+        kind,
+        cloud: cloud.unwrap_or(Cloud::Commercial),
+        country,
+        region,
+        labels: labels.unwrap_or(NameSet::EMPTY),
+        roles: entry_roles.unwrap_or(NameSet::EMPTY),
+    })
+}
+
+fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut PartnerFacts) -> Option<Partner> {
+    let section = reader.section(node)?;
+    let tenant = section.require("tenant", |node| reader.guid(node));
+    let mpn = section.get("mpn_id", |node| {
+        let text = reader.text(node)?;
+        let parsed = MpnId::parse(&text);
+        if parsed.is_none() {
+            reader.error(node.span, format!("`{text}` is no MPN id: digits without a leading zero"), None);
+        }
+        parsed
+    });
+    let common = common(&section, roles, facts);
+    section.finish();
+    let (tenant, common): (Guid, Common) = (tenant?, common?);
+    let Common { kind, cloud, country, region, labels, roles } = common;
+    Some(Partner { profile: Profile { tenant, mpn, kind, cloud, country, region, labels }, roles })
+}
+
+fn default_partner(
+    reader: &Reader,
+    node: &Node,
+    roles: &NameTable,
+    facts: &mut PartnerFacts,
+) -> Option<DefaultPartner> {
+    let section = reader.section(node)?;
+    let common = common(&section, roles, facts);
+    section.finish();
+    let Common { kind, cloud, country, region, labels, roles } = common?;
+    Some(DefaultPartner { kind, cloud, country, region, labels, roles })
+}

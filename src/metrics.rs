@@ -1,0 +1,279 @@
+//! Metrics: every one there is, its labels, and typed ways to record them.
+
+mod process;
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Every metric of the process. It outlives every configuration.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by operation, verdict and reason.
+    requests: IntCounterVec,
+    /// Findings by rule and effect.
+    findings: IntCounterVec,
+    /// From the request's head to its verdict.
+    decision_seconds: Histogram,
+    /// From the verdict to the head of the upstream's answer.
+    upstream_seconds: Histogram,
+    /// Answers of the upstream by class of status.
+    upstream_responses: [IntCounter; 5],
+    /// Exchanges with the upstream that failed, by reason.
+    upstream_failures: IntCounterVec,
+    /// Connections opened to the upstream.
+    pub upstream_connections: IntCounter,
+    /// Connections accepted.
+    pub connections_accepted: IntCounter,
+    /// Connections refused because there were too many.
+    pub connections_refused: IntCounter,
+    /// Requests being answered.
+    pub requests_in_flight: IntGauge,
+    /// Bytes of bodies that are held for judging.
+    pub buffered_bytes: IntGauge,
+    /// Tokens found in the cache.
+    pub tokens_cached: IntCounter,
+    /// Tokens that were verified.
+    pub tokens_verified: IntCounter,
+    /// Statuses found fresh in the cache.
+    pub lookup_hits: IntCounter,
+    /// Statuses that were not there, or no longer fresh.
+    pub lookup_misses: IntCounter,
+    /// Questions that sources were asked.
+    pub lookups_asked: IntCounter,
+    /// Denials that were looked up once more before they were given.
+    pub rechecks: IntCounter,
+    /// Statuses that are kept.
+    pub facts: IntGauge,
+    /// Audit records written, by kind.
+    audit_records: IntCounterVec,
+    /// Audit records that could not be written.
+    pub audit_failures: IntCounter,
+    /// Requests that panicked.
+    pub panics: IntCounter,
+    /// Reloads of the configuration by outcome.
+    reloads: IntCounterVec,
+    /// Whether the last reload succeeded.
+    pub reload_ok: IntGauge,
+    /// When a configuration was last put in force.
+    pub loaded_at: IntGauge,
+    /// Reloads of ledgers by source and outcome.
+    ledger_reloads: IntCounterVec,
+    /// Whether the last reading of a ledger succeeded, by source.
+    ledger_ok: IntGaugeVec,
+    /// One, labelled with version and revision.
+    info: IntGaugeVec,
+    /// Waivers in force.
+    pub waivers: IntGauge,
+}
+
+/// Upper bounds of the histograms, in seconds: 50 microseconds to 30 seconds.
+const BUCKETS: [f64; 16] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0,
+    30.0,
+];
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let register = |collector: Box<dyn Collector>| {
+            registry.register(collector).expect("metric names are fixed and differ");
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("a valid name");
+            register(Box::new(counter.clone()));
+            counter
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("a valid name");
+            register(Box::new(gauge.clone()));
+            gauge
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name");
+            register(Box::new(counters.clone()));
+            counters
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid name");
+            register(Box::new(gauges.clone()));
+            gauges
+        };
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+            let histogram = Histogram::with_opts(options).expect("a valid name");
+            register(Box::new(histogram.clone()));
+            histogram
+        };
+        let responses = counters(
+            "countersign_upstream_responses_total",
+            "Answers of the upstream, by class of status.",
+            &["status"],
+        );
+        let tokens = counters("countersign_tokens_total", "Tokens by how they were read.", &["outcome"]);
+        let lookups =
+            counters("countersign_lookups_total", "Statuses by where they came from.", &["outcome"]);
+        let connections =
+            counters("countersign_connections_total", "Connections by what became of them.", &["outcome"]);
+        register(Box::new(process::ProcessCollector::new()));
+        Metrics {
+            requests: counters(
+                "countersign_requests_total",
+                "Requests by operation, verdict and reason.",
+                &["operation", "verdict", "reason"],
+            ),
+            findings: counters(
+                "countersign_findings_total",
+                "Findings of rules that were not simply met, by rule and effect.",
+                &["rule", "effect"],
+            ),
+            decision_seconds: histogram(
+                "countersign_decision_seconds",
+                "From the head of a request to its verdict, in seconds.",
+            ),
+            upstream_seconds: histogram(
+                "countersign_upstream_seconds",
+                "From the verdict to the head of the upstream's answer, in seconds.",
+            ),
+            upstream_responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                .map(|class| responses.with_label_values(&[class])),
+            upstream_failures: counters(
+                "countersign_upstream_failures_total",
+                "Exchanges with the upstream that failed, by reason.",
+                &["reason"],
+            ),
+            upstream_connections: counter(
+                "countersign_upstream_connections_total",
+                "Connections opened to the upstream.",
+            ),
+            connections_accepted: connections.with_label_values(&["accepted"]),
+            connections_refused: connections.with_label_values(&["refused"]),
+            requests_in_flight: gauge("countersign_requests_in_flight", "Requests being answered."),
+            buffered_bytes: gauge("countersign_buffered_bytes", "Bytes of bodies held for judging."),
+            tokens_cached: tokens.with_label_values(&["cached"]),
+            tokens_verified: tokens.with_label_values(&["verified"]),
+            lookup_hits: lookups.with_label_values(&["hit"]),
+            lookup_misses: lookups.with_label_values(&["miss"]),
+            lookups_asked: counter(
+                "countersign_lookup_questions_total",
+                "Questions that sources were asked.",
+            ),
+            rechecks: counter(
+                "countersign_rechecks_total",
+                "Denials whose facts were looked up once more before they were given.",
+            ),
+            facts: gauge("countersign_facts", "Statuses that are kept."),
+            audit_records: counters("countersign_audit_records_total", "Audit records written.", &["kind"]),
+            audit_failures: counter(
+                "countersign_audit_failures_total",
+                "Audit records that could not be written.",
+            ),
+            panics: counter("countersign_panics_total", "Requests that ended in a fault of the gateway."),
+            reloads: counters(
+                "countersign_config_reloads_total",
+                "Reloads of the configuration, by outcome.",
+                &["outcome"],
+            ),
+            reload_ok: gauge(
+                "countersign_config_last_reload_ok",
+                "Whether the last reload of the configuration succeeded.",
+            ),
+            loaded_at: gauge(
+                "countersign_config_loaded_timestamp_seconds",
+                "When the configuration in force was loaded.",
+            ),
+            ledger_reloads: counters(
+                "countersign_ledger_reloads_total",
+                "Readings of changed ledgers, by source and outcome.",
+                &["source", "outcome"],
+            ),
+            ledger_ok: gauges(
+                "countersign_ledger_last_reload_ok",
+                "Whether the last reading of a ledger succeeded, by source.",
+                &["source"],
+            ),
+            info: gauges(
+                "countersign_build_info",
+                "Always one; version of the program and revision of the configuration.",
+                &["version", "revision"],
+            ),
+            waivers: gauge("countersign_waivers", "Waivers in force."),
+            registry,
+        }
+    }
+
+    /// The counter of allowed requests of an operation.
+    pub fn allowed(&self, operation: &str) -> IntCounter {
+        self.requests.with_label_values(&[operation, "allow", "none"])
+    }
+
+    /// Counts a denied request.
+    pub fn denied(&self, operation: &str, reason: &str) {
+        self.requests.with_label_values(&[operation, "deny", reason]).inc();
+    }
+
+    /// Counts a finding.
+    pub fn finding(&self, rule: &str, effect: &str) {
+        self.findings.with_label_values(&[rule, effect]).inc();
+    }
+
+    /// Notes how long a verdict took.
+    pub fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes an answer of the upstream.
+    pub fn answered(&self, status: u16, took: Duration) {
+        self.upstream_seconds.observe(took.as_secs_f64());
+        let class = usize::from(status / 100).clamp(1, 5);
+        self.upstream_responses[class - 1].inc();
+    }
+
+    /// Counts an exchange that failed.
+    pub fn upstream_failed(&self, reason: &str) {
+        self.upstream_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// The counter of audit records of a kind.
+    pub fn audited(&self, kind: &str) -> IntCounter {
+        self.audit_records.with_label_values(&[kind])
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, ok: bool) {
+        self.reloads.with_label_values(&[if ok { "ok" } else { "refused" }]).inc();
+        self.reload_ok.set(i64::from(ok));
+    }
+
+    /// Counts a reading of a ledger.
+    pub fn ledger_reloaded(&self, source: &str, ok: bool) {
+        self.ledger_reloads.with_label_values(&[source, if ok { "ok" } else { "refused" }]).inc();
+        self.ledger_ok.with_label_values(&[source]).set(i64::from(ok));
+    }
+
+    /// Says which configuration is in force.
+    pub fn in_force(&self, version: &str, revision: &str, at_second: i64) {
+        self.info.reset();
+        self.info.with_label_values(&[version, revision]).set(1);
+        self.loaded_at.set(at_second);
+    }
+
+    /// Everything in the Prometheus text format.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory");
+        text
+    }
+}

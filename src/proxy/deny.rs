@@ -1,0 +1,280 @@
+//! Denials: a problem response (RFC 9457) that is at the same time a Partner Center fault.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
+
+use crate::policy::Policy;
+use crate::policy::agreement::{Failure, MCA, MPA, Party, PartyKind};
+use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict};
+use crate::policy::facts::{Caller, Request};
+use crate::policy::reason::Reason;
+use crate::policy::role::GLOBAL_ADMIN;
+use crate::proxy::exchange::AnswerBody;
+use crate::proxy::headers::{DECISION, MS_CORRELATION_ID, MS_REQUEST_ID};
+use crate::proxy::messages::Language;
+
+/// Where a global administrator signs the partner agreement.
+const MPA_ACTION: &str = "https://partner.microsoft.com/dashboard/account/v3/settings/agreements";
+/// Where a global administrator of the customer accepts the customer agreement.
+const MCA_ACTION: &str = "https://admin.microsoft.com/AdminPortal/Home?ref=/BillingAccounts/agreement";
+
+/// What a denial is made of.
+pub struct Denial<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The decision.
+    pub decision: &'a Decision,
+    /// Its id.
+    pub id: &'a str,
+    /// The caller, where it is known.
+    pub caller: Option<&'a Caller>,
+    /// The request, where it was read.
+    pub request: Option<&'a Request>,
+    /// What was needed.
+    pub needs: &'a [Need],
+    /// The caller's language.
+    pub language: Language<'a>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    code: u32,
+    description: String,
+    data: Vec<String>,
+    source: &'static str,
+    decision_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<ProblemFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProblemFinding<'a> {
+    rule: &'a str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    party: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lines: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
+}
+
+/// The answer to a denied request. `received` are the headers it came with.
+pub fn answer(denial: &Denial<'_>, received: &HeaderMap) -> Response<AnswerBody> {
+    let reason = match denial.decision.verdict() {
+        Verdict::Deny(reason) => reason,
+        Verdict::Allow => Reason::Internal,
+    };
+    let problem = problem(denial, reason);
+    let body = serde_json::to_vec(&problem).expect("a problem is plain data");
+    let mut response = Response::new(AnswerBody::Own(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(reason.status()).expect("reasons have statuses");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(DECISION, HeaderValue::from_str(denial.id).expect("an id is plain text"));
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    let challenge = match reason {
+        Reason::TokenMissing => Some("Bearer"),
+        Reason::TokenInvalid => Some("Bearer error=\"invalid_token\""),
+        Reason::TokenExpired => Some("Bearer error=\"invalid_token\", error_description=\"expired\""),
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    for name in [MS_REQUEST_ID, MS_CORRELATION_ID] {
+        if let Some(value) = received.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    response
+}
+
+fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
+    let decision = denial.decision;
+    let told: Vec<&Finding> =
+        decision.findings().iter().filter(|finding| finding.effect == Effect::Deny).collect();
+    let detail = match decision.decisive().filter(|_| reason.is_about_agreements()) {
+        Some(finding) => finding_text(denial, finding),
+        None => match decision.detail() {
+            // What exactly was found is of use to whoever writes the client.
+            Some(found) => format!("{} ({found})", denial.language.text(&format!("detail.{reason}"), &[])),
+            None => denial.language.text(&format!("detail.{reason}"), &[]),
+        },
+    };
+    let code = match decision.decisive() {
+        Some(finding) if reason.is_about_agreements() || reason == Reason::RoleMissing => {
+            denial.policy.rules[finding.rule].code
+        }
+        _ => reason.fault_code(),
+    };
+    let mut data: Vec<String> = Vec::new();
+    for finding in &told {
+        let text = match finding.need {
+            Some(_) => finding_text(denial, finding),
+            None => denial.language.text(&format!("detail.{reason}"), &[]),
+        };
+        if !data.contains(&text) {
+            data.push(text);
+        }
+    }
+    Problem {
+        r#type: format!("urn:countersign:{}", reason.as_str().replace('_', "-")),
+        title: denial.language.text(&format!("title.{reason}"), &[]),
+        status: reason.status(),
+        description: detail.clone(),
+        detail,
+        code,
+        data,
+        source: "Countersign",
+        decision_id: denial.id,
+        retry_after: reason.retry_after(),
+        findings: told.into_iter().map(|finding| problem_finding(denial, finding)).collect(),
+    }
+}
+
+fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding<'a> {
+    let key = finding.need.map(|need| denial.needs[need].key);
+    let lines = denial.request.map_or(&[][..], |request| &request.lines);
+    let (who, action) = who(denial.policy, denial.caller, denial.language, finding, key.map(|key| key.party));
+    ProblemFinding {
+        rule: &denial.policy.rules[finding.rule].name,
+        reason: finding_reason(finding).as_str(),
+        agreement: key.map(|key| key.agreement.to_string()),
+        party: key.map(|key| key.party.kind().as_str()),
+        id: key.and_then(|key| shown_id(denial.caller, &key.party)),
+        lines: finding.lines.iter().filter_map(|line| Some(lines.get(line)?.at.as_str())).collect(),
+        observed_at: finding.fact.map(|fact| fact.observed_at.to_string()),
+        who: Some(who),
+        action,
+    }
+}
+
+/// The reason that a finding by itself would be denied for.
+pub fn finding_reason(finding: &Finding) -> Reason {
+    match finding.outcome {
+        Outcome::Unmet(reason) => reason,
+        Outcome::Unknown(Failure::Unrecorded | Failure::Undated) => Reason::AgreementUnrecorded,
+        _ => Reason::AgreementUnknown,
+    }
+}
+
+/// An answer names nothing that its caller did not send: a reseller is not told who bills it.
+pub fn shown_id(caller: Option<&Caller>, party: &Party) -> Option<String> {
+    let hidden = matches!(party, Party::Partner(_)) && caller.is_some_and(Caller::is_reseller);
+    (!hidden).then(|| party.to_string())
+}
+
+/// What a finding says, in the caller's language.
+fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
+    let Some(need) = finding.need else { return denial.language.text("detail.role_missing", &[]) };
+    let key = denial.needs[need].key;
+    let group = match finding_reason(finding) {
+        Reason::AgreementMissing => "missing",
+        Reason::AgreementTooOld => "too_old",
+        Reason::AgreementUnrecorded => "unrecorded",
+        _ => "unknown",
+    };
+    let party = shown_id(denial.caller, &key.party)
+        .unwrap_or_else(|| denial.language.text("detail.billing_partner", &[]));
+    let since = denial.policy.rules[finding.rule]
+        .requires
+        .as_ref()
+        .and_then(|requirement| requirement.accepted_since)
+        .map_or_else(String::new, |since| since.strftime("%Y-%m-%d").to_string());
+    let agreement = agreement_name(denial.language, key.agreement.as_str());
+    let fill = [("party", party.as_str()), ("agreement", agreement.as_str()), ("since", since.as_str())];
+    denial.language.text(&format!("detail.{group}.{}", key.party.kind()), &fill)
+}
+
+/// An agreement's name in the caller's language; one without a text is called by its name in configuration.
+pub fn agreement_name(language: Language<'_>, agreement: &str) -> String {
+    language.find(&format!("agreement.{agreement}")).unwrap_or(agreement).to_owned()
+}
+
+/// Who can act on a finding, and where. Only a global administrator is told where to sign the partner agreement.
+pub fn who(
+    policy: &Policy,
+    caller: Option<&Caller>,
+    language: Language<'_>,
+    finding: &Finding,
+    party: Option<Party>,
+) -> (String, Option<String>) {
+    let Some((party, requirement)) = party.zip(policy.rules[finding.rule].requires.as_ref()) else {
+        return (language.text("who.role", &[]), None);
+    };
+    if finding_reason(finding) == Reason::AgreementUnrecorded {
+        return (language.text("who.unrecorded", &[]), None);
+    }
+    let is_admin = caller
+        .is_some_and(|caller| policy.roles.find(GLOBAL_ADMIN).is_some_and(|admin| caller.roles.meets(admin)));
+    let is_own = match party {
+        Party::Partner(_) => caller.is_none_or(|caller| !caller.is_reseller()),
+        Party::Reseller(ids) => caller.is_some_and(|caller| ids.tenant == Some(caller.partner.tenant)),
+        Party::Customer(_) => false,
+    };
+    match (requirement.agreement, party.kind()) {
+        (MPA, _) if is_own && is_admin => {
+            (language.text("who.mpa.global_admin", &[]), Some(MPA_ACTION.to_owned()))
+        }
+        (MPA, PartyKind::Reseller) if !is_own => (language.text("who.mpa.reseller", &[]), None),
+        (MPA, _) => (language.text("who.mpa.other", &[]), None),
+        (MCA, PartyKind::Customer) => (language.text("who.mca.customer", &[]), Some(MCA_ACTION.to_owned())),
+        (agreement, _) => {
+            let info = policy.agreements.iter().find(|info| info.name == agreement);
+            (language.text("who.agreement", &[]), info.and_then(|info| info.action.clone()))
+        }
+    }
+}
+
+/// The notice of an allowed request: what will be required soon, and which waivers end soon. A header value is ASCII,
+/// so letters outside it are percent-encoded as UTF-8.
+pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
+    let mut texts: Vec<String> = Vec::new();
+    for finding in denial.decision.findings().iter().filter(|finding| finding.effect == Effect::Notice) {
+        let Some(need) = finding.need else { continue };
+        let key = denial.needs[need].key;
+        let rule = &denial.policy.rules[finding.rule];
+        let agreement = agreement_name(denial.language, key.agreement.as_str());
+        let party = denial.language.text(&format!("notice.party.{}", key.party.kind()), &[]);
+        let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
+        let (text_key, since, until) = match finding.outcome {
+            Outcome::Waived(until) => ("notice.waiver", String::new(), day(until)),
+            _ => ("notice.missing", rule.enforce_from.map_or_else(String::new, day), String::new()),
+        };
+        let fill = [
+            ("agreement", agreement.as_str()),
+            ("party", party.as_str()),
+            ("since", since.as_str()),
+            ("until", until.as_str()),
+        ];
+        let text = format!("{}: {}", rule.name, denial.language.text(text_key, &fill));
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() {
+        return None;
+    }
+    const OUTSIDE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+    let text = percent_encoding::utf8_percent_encode(&texts.join("; "), OUTSIDE).to_string();
+    HeaderValue::from_str(&text).ok()
+}

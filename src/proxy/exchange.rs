@@ -1,0 +1,223 @@
+//! The exchange: an allowed request with its answer, watched to the end of the answer's body.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+
+use crate::audit::record::OutcomeRecord;
+use crate::client::Lease;
+use crate::proxy::headers::strip_trailers;
+use crate::proxy::ids::DecisionId;
+use crate::proxy::orders;
+use crate::proxy::worker::Worker;
+
+/// The most of an answer that is kept to read order ids from.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// The body of an answer to the caller.
+pub enum AnswerBody {
+    /// The gateway's own.
+    Own(Bytes),
+    /// The upstream's, as it comes.
+    Upstream(Box<Exchange>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            AnswerBody::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
+            AnswerBody::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            AnswerBody::Upstream(exchange) => exchange.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Own(bytes) => bytes.is_empty(),
+            AnswerBody::Upstream(exchange) => exchange.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            AnswerBody::Upstream(exchange) => exchange.body.size_hint(),
+        }
+    }
+}
+
+/// What an exchange writes when it ends.
+pub struct Recorded {
+    /// The decision's id.
+    pub id: DecisionId,
+    /// When the verdict was given.
+    pub since: Instant,
+    /// Whether the answer may name orders.
+    pub names_orders: bool,
+}
+
+/// An answer on its way to the caller. At its end, or when it is dropped before, the outcome is recorded; only a
+/// clean end gives the connection back.
+pub struct Exchange {
+    body: Incoming,
+    lease: Option<Lease>,
+    worker: Rc<Worker>,
+    status: u16,
+    recorded: Option<Recorded>,
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    finished: bool,
+}
+
+impl Exchange {
+    /// Watches the body of an answer.
+    pub fn new(
+        worker: Rc<Worker>,
+        status: u16,
+        body: Incoming,
+        lease: Lease,
+        recorded: Option<Recorded>,
+    ) -> Exchange {
+        let mut exchange = Exchange {
+            body,
+            lease: Some(lease),
+            worker,
+            status,
+            recorded,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            finished: false,
+        };
+        // An answer without a body has ended already, and nobody will poll it.
+        if exchange.body.is_end_stream() {
+            exchange.finish(true);
+        }
+        exchange
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None => {
+                self.finish(true);
+                return Poll::Ready(None);
+            }
+            Some(Err(error)) => {
+                self.finish(false);
+                return Poll::Ready(Some(Err(error)));
+            }
+            Some(Ok(frame)) => frame,
+        };
+        let frame = match frame.into_data() {
+            Ok(data) => {
+                self.keep(&data);
+                Frame::data(data)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    strip_trailers(&mut trailers);
+                    Frame::trailers(trailers)
+                }
+                Err(frame) => frame,
+            },
+        };
+        // The last frame of a body of known length ends it: nobody asks for more.
+        if self.body.is_end_stream() {
+            self.finish(true);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Keeps what order ids are read from, without copying it.
+    fn keep(&mut self, data: &Bytes) {
+        let wanted = self.recorded.as_ref().is_some_and(|recorded| recorded.names_orders);
+        if wanted && self.kept_bytes + data.len() <= KEPT_BYTES_MAX {
+            self.kept_bytes += data.len();
+            self.kept.push(data.clone());
+        }
+    }
+
+    fn finish(&mut self, complete: bool) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(lease) = self.lease.take()
+            && complete
+        {
+            lease.release(now);
+        }
+        let Some(recorded) = self.recorded.take() else { return };
+        let orders = match self.kept.as_slice() {
+            [] => Vec::new(),
+            [whole] => orders::ids(whole),
+            frames => orders::ids(&frames.concat()),
+        };
+        let record = OutcomeRecord {
+            id: recorded.id.as_str(),
+            status: Some(self.status),
+            orders: &orders,
+            failure: None,
+            complete,
+            duration_us: (now - recorded.since).as_micros() as u64,
+        };
+        self.worker.lane.borrow_mut().outcome(Timestamp::now(), &record);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish(false);
+    }
+}
+
+/// A future that goes on in a task of its own when whoever waits for it goes away: once a purchase is recorded as
+/// allowed, its exchange runs to its end. While the caller stays, it costs no task.
+pub struct RunToEnd<T: 'static> {
+    worker: Rc<Worker>,
+    future: Option<Pin<Box<dyn Future<Output = T>>>>,
+}
+
+impl<T> RunToEnd<T> {
+    /// Wraps a future of a worker, which does not end before it.
+    pub fn new(worker: &Rc<Worker>, future: impl Future<Output = T> + 'static) -> RunToEnd<T> {
+        RunToEnd { worker: Rc::clone(worker), future: Some(Box::pin(future)) }
+    }
+}
+
+impl<T> Future for RunToEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let future = self.future.as_mut().expect("a finished future is not polled again");
+        let output = ready!(future.as_mut().poll(cx));
+        self.future = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T> Drop for RunToEnd<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take()
+            && !std::thread::panicking()
+        {
+            let left_alone = self.worker.leave_alone();
+            tokio::task::spawn_local(async move {
+                drop(future.await);
+                drop(left_alone);
+            });
+        }
+    }
+}

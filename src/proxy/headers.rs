@@ -1,0 +1,314 @@
+//! Headers: what makes a request ambiguous, what is kept back in either direction, and what is added.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Uri, Version};
+
+use crate::extract::Refusal;
+use crate::policy::operation::Method;
+use crate::policy::reason::Reason;
+
+/// The decision's id, in answers and towards the upstream.
+pub const DECISION: HeaderName = HeaderName::from_static("countersign-decision");
+/// What will be required soon.
+pub const NOTICE: HeaderName = HeaderName::from_static("countersign-notice");
+/// The verified partner, towards the upstream.
+pub const PARTNER: HeaderName = HeaderName::from_static("countersign-partner");
+/// The verified roles, towards the upstream.
+pub const ROLES: HeaderName = HeaderName::from_static("countersign-roles");
+/// Partner Center's id of a request; a caller repeats it when it tries again.
+pub const MS_REQUEST_ID: HeaderName = HeaderName::from_static("ms-requestid");
+/// Partner Center's id of a chain of requests.
+pub const MS_CORRELATION_ID: HeaderName = HeaderName::from_static("ms-correlationid");
+/// W3C Trace Context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What the head of a request says, once it has only one reading.
+#[derive(Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// Headers that are not forwarded.
+    pub dropped: Vec<HeaderName>,
+}
+
+fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
+    Err(Refusal { reason, detail })
+}
+
+/// Reads the head of a request, or says why it has more than one reading (RFC 9112 sections 3.2 and 6, RFC 9110
+/// section 7.6.1). hyper by itself accepts most of what is refused here.
+pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
+    let Some(method) = Method::parse(parts.method.as_str()) else {
+        return refuse(Reason::MethodRefused, "the method is not forwarded");
+    };
+    if parts.version != Version::HTTP_11 && parts.version != Version::HTTP_10 {
+        return refuse(Reason::AmbiguousRequest, "the protocol version is not HTTP/1.1");
+    }
+    if !parts.uri.path().starts_with('/') {
+        return refuse(Reason::AmbiguousRequest, "the target is no path");
+    }
+    let mut head = Head { method, dropped: Vec::new() };
+    let mut hosts = 0;
+    let mut encodings = 0;
+    for (name, value) in &parts.headers {
+        match *name {
+            header::HOST => {
+                hosts += 1;
+                same_authority(&parts.uri, value)?;
+            }
+            header::TRANSFER_ENCODING => {
+                encodings += 1;
+                if encodings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                    return refuse(Reason::AmbiguousRequest, "the transfer encoding is not just `chunked`");
+                }
+                head.dropped.push(name.clone());
+            }
+            header::CONNECTION => named_by_connection(value, &mut head.dropped),
+            header::CONTENT_LENGTH => head.dropped.push(name.clone()),
+            _ => match kind(name.as_str()) {
+                Kind::Plain => {}
+                Kind::KeptBack => head.dropped.push(name.clone()),
+                Kind::Override => return refuse(Reason::MethodOverride, "a header asks for another method"),
+                Kind::Misleading => {
+                    return refuse(
+                        Reason::AmbiguousRequest,
+                        "a header imitates the framing or names another path",
+                    );
+                }
+            },
+        }
+    }
+    match (hosts, parts.version) {
+        (1, _) | (0, Version::HTTP_10) => Ok(head),
+        _ => refuse(Reason::AmbiguousRequest, "there is not exactly one Host"),
+    }
+}
+
+/// An absolute target has to agree with `Host` (RFC 9112 section 3.2.2).
+fn same_authority(uri: &Uri, host: &HeaderValue) -> Result<(), Refusal> {
+    let plain = !host.is_empty()
+        && host.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(byte));
+    if !plain {
+        return refuse(Reason::AmbiguousRequest, "the Host is no host");
+    }
+    let scheme_ok = uri.scheme_str().is_none_or(|scheme| scheme == "http" || scheme == "https");
+    let same = uri
+        .authority()
+        .is_none_or(|authority| authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()));
+    if scheme_ok && same {
+        return Ok(());
+    }
+    refuse(Reason::AmbiguousRequest, "the target and the Host disagree")
+}
+
+fn named_by_connection(value: &HeaderValue, dropped: &mut Vec<HeaderName>) {
+    dropped.push(header::CONNECTION);
+    for option in value.as_bytes().split(|byte| *byte == b',') {
+        if let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) {
+            dropped.push(name);
+        }
+    }
+}
+
+enum Kind {
+    Plain,
+    KeptBack,
+    Override,
+    Misleading,
+}
+
+/// What a header of that name is. Names come in lower case; `_` and `.` are taken for `-`, as some servers do.
+fn kind(name: &str) -> Kind {
+    // Most names are told by their first letter.
+    let first = name.as_bytes()[0];
+    if !matches!(first, b'c' | b'e' | b'f' | b'k' | b'p' | b't' | b'u' | b'x') {
+        return Kind::Plain;
+    }
+    let starts = |prefix: &str| name.len() >= prefix.len() && folded_eq(&name[..prefix.len()], prefix);
+    let is = |other: &str| folded_eq(name, other);
+    match first {
+        b'c' if starts("countersign-") => Kind::KeptBack,
+        b'c' if is("content-length") => Kind::Misleading,
+        b'e' if is("expect") => Kind::KeptBack,
+        b'f' if is("forwarded") => Kind::KeptBack,
+        b'k' if is("keep-alive") => Kind::KeptBack,
+        b'p' if is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate") => {
+            Kind::KeptBack
+        }
+        b't' if is("te") || is("trailer") => Kind::KeptBack,
+        b't' if is("transfer-encoding") => Kind::Misleading,
+        b'u' if is("upgrade") => Kind::KeptBack,
+        b'x' if starts("x-partner-") || starts("x-forwarded-") || is("x-real-ip") => Kind::KeptBack,
+        b'x' if is("x-http-method-override") || is("x-http-method") || is("x-method-override") => {
+            Kind::Override
+        }
+        b'x' if is("x-original-url") || is("x-rewrite-url") || is("x-original-method") => Kind::Misleading,
+        _ => Kind::Plain,
+    }
+}
+
+fn folded_eq(name: &str, plain: &str) -> bool {
+    let fold = |byte: u8| if byte == b'_' || byte == b'.' { b'-' } else { byte };
+    name.len() == plain.len() && name.bytes().zip(plain.bytes()).all(|(left, right)| fold(left) == right)
+}
+
+/// Whether a header or trailer of the upstream's answer is kept back.
+fn is_kept_back(name: &HeaderName) -> bool {
+    match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING => true,
+        // The length of an answer to HEAD is the upstream's to say; the framing is made anew from the body.
+        header::CONTENT_LENGTH => false,
+        _ => matches!(kind(name.as_str()), Kind::KeptBack | Kind::Misleading),
+    }
+}
+
+/// Removes what the upstream's answer must not carry on: hop-by-hop headers, those that `Connection` names, identity.
+pub fn strip_answer(headers: &mut HeaderMap) {
+    let mut dropped = Vec::new();
+    for (name, value) in headers.iter() {
+        if *name == header::CONNECTION {
+            named_by_connection(value, &mut dropped);
+        } else if is_kept_back(name) {
+            dropped.push(name.clone());
+        }
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+/// Removes from trailers what headers must not carry either, and what belongs to framing and authentication
+/// (RFC 9110 section 6.5.1).
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_answer(trailers);
+    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::SET_COOKIE] {
+        trailers.remove(name);
+    }
+}
+
+/// What is added to a request on its way to the upstream, beside the ids it may lack.
+pub struct Added<'a> {
+    /// The upstream's host and port.
+    pub host: HeaderValue,
+    /// The caller's address.
+    pub address: std::net::IpAddr,
+    /// The verified partner and roles; `None` for a request without a caller.
+    pub identity: Option<(HeaderValue, HeaderValue)>,
+    /// The decision's id, where it is recorded.
+    pub decision: Option<&'a str>,
+}
+
+/// Prepares the headers of a request for the upstream.
+pub fn prepare(headers: &mut HeaderMap, head: &Head, added: Added<'_>) {
+    for name in &head.dropped {
+        headers.remove(name);
+    }
+    if let Some(host) = headers.insert(header::HOST, added.host) {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    let address = added.address.to_string();
+    headers.insert(FORWARDED_FOR, HeaderValue::from_str(&address).expect("an address is plain text"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some((partner, roles)) = added.identity {
+        headers.insert(PARTNER, partner);
+        headers.insert(ROLES, roles);
+    }
+    if let Some(decision) = added.decision {
+        headers.insert(DECISION, HeaderValue::from_str(decision).expect("an id is plain text"));
+    }
+}
+
+/// The bearer token of a request (RFC 6750 section 2.1); `Ok(None)` where there is none.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return refuse(Reason::TokenInvalid, "there are two Authorization headers");
+    }
+    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
+        return refuse(Reason::TokenInvalid, "the Authorization header holds no bearer token");
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return refuse(Reason::TokenInvalid, "the Authorization header holds no bearer token");
+    }
+    Ok(Some(token.trim_start_matches(' ')))
+}
+
+/// A header as text.
+pub fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= 128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspected(lines: &[(&str, &str)]) -> Result<Head, Reason> {
+        let mut request = http::Request::builder().method("POST").uri("/v1/x");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        inspect(&request.body(()).unwrap().into_parts().0).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn identity_and_hop_by_hop_headers_are_kept_back() {
+        for name in [
+            "X-Partner-Tenant",
+            "x_partner_tenant",
+            "X.Partner-Id",
+            "Countersign-Roles",
+            "countersign_roles",
+            "Keep-Alive",
+            "Proxy-Authorization",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X_Forwarded_Host",
+            "Expect",
+            "X-Real-IP",
+            "proxy-connection",
+        ] {
+            let head = inspected(&[("host", "a"), (name, "1")]).unwrap();
+            assert_eq!(head.dropped, [HeaderName::from_bytes(name.as_bytes()).unwrap()], "{name}");
+        }
+        for name in
+            ["X-Partnership", "Countersigned", "Accept", "MS-RequestId", "X-Locale", "If-Match", "Cookie"]
+        {
+            assert!(inspected(&[("host", "a"), (name, "1")]).unwrap().dropped.is_empty(), "{name}");
+        }
+        let named = inspected(&[("host", "a"), ("connection", "close, X-Mine"), ("x-mine", "1")]).unwrap();
+        assert!(named.dropped.contains(&HeaderName::from_static("x-mine")));
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        let host = ("host", "a");
+        for (lines, reason) in [
+            (vec![], Reason::AmbiguousRequest),
+            (vec![host, host], Reason::AmbiguousRequest),
+            (vec![("host", "")], Reason::AmbiguousRequest),
+            (vec![("host", "a b")], Reason::AmbiguousRequest),
+            (vec![host, ("transfer-encoding", "gzip, chunked")], Reason::AmbiguousRequest),
+            (
+                vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                Reason::AmbiguousRequest,
+            ),
+            (vec![host, ("transfer_encoding", "chunked")], Reason::AmbiguousRequest),
+            (vec![host, ("content_length", "1")], Reason::AmbiguousRequest),
+            (vec![host, ("x-original-url", "/v1/other")], Reason::AmbiguousRequest),
+            (vec![host, ("x-http-method-override", "GET")], Reason::MethodOverride),
+            (vec![host, ("X_HTTP_Method_Override", "GET")], Reason::MethodOverride),
+            (vec![host, ("x-method-override", "GET")], Reason::MethodOverride),
+        ] {
+            assert_eq!(inspected(&lines).unwrap_err(), reason, "{lines:?}");
+        }
+    }
+}

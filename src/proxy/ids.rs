@@ -1,0 +1,97 @@
+//! Ids: of decisions, and of requests whose caller gave none.
+
+use std::cell::Cell;
+
+use http::HeaderValue;
+use jiff::Timestamp;
+
+use crate::policy::id::{Guid, GuidText};
+
+/// The id of a decision: 26 characters that sort by time (the ULID form: 48 bits of milliseconds, then 80 bits that
+/// no other decision shares).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DecisionId([u8; 26]);
+
+impl DecisionId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
+    }
+}
+
+/// Makes ids on one worker: a random start, then counting.
+pub struct IdMaker {
+    lane: u64,
+    next: Cell<u64>,
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl Default for IdMaker {
+    fn default() -> IdMaker {
+        let mut seed = [0u8; 16];
+        aws_lc_rs::rand::fill(&mut seed).expect("the system has random numbers");
+        let (lane, next) = seed.split_at(8);
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
+        IdMaker { lane: number(lane), next: Cell::new(number(next)) }
+    }
+}
+
+impl IdMaker {
+    /// A new decision id.
+    pub fn decision(&self, at: Timestamp) -> DecisionId {
+        let counted = self.next.get();
+        self.next.set(counted.wrapping_add(1));
+        let time = u128::from(at.as_millisecond().max(0) as u64 & 0xffff_ffff_ffff);
+        // 40 bits of the worker, 40 bits of its count.
+        let unique = u128::from(self.lane >> 24) << 40 | u128::from(counted & 0xff_ffff_ffff);
+        let value = time << 80 | unique;
+        let mut text = [0u8; 26];
+        for (at, byte) in text.iter_mut().enumerate() {
+            *byte = ALPHABET[(value >> (125 - 5 * at)) as usize & 31];
+        }
+        DecisionId(text)
+    }
+
+    /// A GUID (RFC 9562 version 8) for a request that came without one.
+    pub fn guid(&self) -> GuidText {
+        let value = self.bits();
+        let versioned = value & !(0xf << 76) | 8 << 76;
+        let variant = versioned & !(0x3 << 62) | 2 << 62;
+        Guid::from_bits(variant).text()
+    }
+
+    /// A `traceparent` (W3C Trace Context section 3.2) that asks nobody to sample.
+    pub fn traceparent(&self) -> HeaderValue {
+        let (trace, span) = (self.bits() | 1, (self.bits() as u64) | 1);
+        HeaderValue::from_str(&format!("00-{trace:032x}-{span:016x}-00")).expect("hexadecimal is plain text")
+    }
+
+    fn bits(&self) -> u128 {
+        let counted = self.next.get();
+        self.next.set(counted.wrapping_add(1));
+        let mixed = counted.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.lane;
+        u128::from(mixed) << 64 | u128::from(counted.rotate_left(32) ^ self.lane.rotate_left(17))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_sort_by_time() {
+        let maker = IdMaker::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ids: Vec<String> =
+            (0..1000).map(|n| maker.decision(at(1_700_000_000 + n / 10)).as_str().to_owned()).collect();
+        let mut unique = ids.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), ids.len());
+        assert!(ids[0][..10] < ids[999][..10]);
+        assert_eq!(ids[0].len(), 26);
+        assert_ne!(maker.guid().as_str(), maker.guid().as_str());
+        assert_eq!(&maker.guid().as_str()[14..15], "8");
+    }
+}

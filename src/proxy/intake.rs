@@ -1,0 +1,169 @@
+//! Intake: the body of a judged request, whole and bounded, as the very bytes that will be forwarded.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::extract::Refusal;
+use crate::policy::reason::Reason;
+use crate::proxy::snapshot::{Limits, Shared};
+
+/// A body that is held, counted against the whole process until it is dropped.
+pub struct Held<'s> {
+    /// The bytes.
+    pub bytes: Bytes,
+    _counted: Counted<'s>,
+}
+
+struct Counted<'s> {
+    buffered: &'s AtomicUsize,
+    bytes: usize,
+}
+
+impl Counted<'_> {
+    fn add(&mut self, bytes: usize, max: usize) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        let before = self.buffered.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > max {
+            return refuse(Reason::Overloaded, "too many bytes are held for judging");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
+    Err(Refusal { reason, detail })
+}
+
+/// Reads a body to its end.
+pub async fn read_body<'s>(body: Incoming, limits: &Limits, shared: &'s Shared) -> Result<Held<'s>, Refusal> {
+    if body.size_hint().lower() > limits.body_bytes_max as u64 {
+        return refuse(Reason::BodyTooLarge, "the body is longer than `limits.body_bytes`");
+    }
+    let mut collecting = pin!(collect(body, limits, shared));
+    // Most bodies arrive with their head: no timer for them.
+    let first = poll_fn(|cx| match collecting.as_mut().poll(cx) {
+        Poll::Ready(held) => Poll::Ready(Some(held)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    match first {
+        Some(held) => held,
+        None => within(limits.body_timeout, collecting).await,
+    }
+}
+
+async fn within<'s>(
+    limit: Duration,
+    collecting: Pin<&mut impl Future<Output = Result<Held<'s>, Refusal>>>,
+) -> Result<Held<'s>, Refusal> {
+    match tokio::time::timeout(limit, collecting).await {
+        Ok(held) => held,
+        Err(_) => refuse(Reason::BodyTimeout, "the body did not arrive in time"),
+    }
+}
+
+async fn collect<'s>(mut body: Incoming, limits: &Limits, shared: &'s Shared) -> Result<Held<'s>, Refusal> {
+    let mut counted = Counted { buffered: &shared.buffered, bytes: 0 };
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(frame) = frame else {
+            return refuse(Reason::BodyIncomplete, "the body ended early");
+        };
+        // Trailers say nothing that is judged, and are not forwarded.
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > limits.body_bytes_max {
+            return refuse(Reason::BodyTooLarge, "the body is longer than `limits.body_bytes`");
+        }
+        counted.add(data.len(), limits.buffered_bytes_max)?;
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    let bytes = if joined.is_empty() { first } else { joined.freeze() };
+    Ok(Held { bytes, _counted: counted })
+}
+
+/// A body is judged only as uncompressed JSON in UTF-8 (RFC 8259 section 8.1).
+pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return refuse(Reason::UnsupportedMediaType, "the body is compressed");
+        }
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return refuse(Reason::UnsupportedMediaType, "there is not exactly one Content-Type");
+    };
+    let text = value.to_str().unwrap_or("");
+    if text == "application/json" {
+        return Ok(());
+    }
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or("").to_ascii_lowercase();
+    let json =
+        essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json");
+    let charset_ok = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    match json && charset_ok {
+        true => Ok(()),
+        false => refuse(Reason::UnsupportedMediaType, "the body is not application/json in UTF-8"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_json_is_judged() {
+        let check = |lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            check_media_type(&headers).is_ok()
+        };
+        for value in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/problem+json",
+            "application/json; odata=verbose",
+        ] {
+            assert!(check(&[("content-type", value)]), "{value}");
+        }
+        for value in
+            ["", "text/json", "application/jsonx", "application/json; charset=utf-16", "multipart/form-data"]
+        {
+            assert!(!check(&[("content-type", value)]), "{value}");
+        }
+        assert!(!check(&[]));
+        assert!(!check(&[("content-type", "application/json"), ("content-type", "application/json")]));
+        assert!(!check(&[("content-type", "application/json"), ("content-encoding", "gzip")]));
+        assert!(check(&[("content-type", "application/json"), ("content-encoding", "identity")]));
+    }
+}

@@ -1,0 +1,520 @@
+//! The request path, top to bottom: route, caller, intake, plan, statuses, decision, record, answer.
+
+pub mod deny;
+pub mod exchange;
+pub mod forward;
+pub mod headers;
+pub mod ids;
+pub mod intake;
+pub mod messages;
+pub mod orders;
+pub mod pending;
+pub mod snapshot;
+pub mod worker;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Request as HttpRequest, Response};
+use hyper::body::Incoming;
+
+use crate::agreements::LookupCounts;
+use crate::audit::record::DecisionParts;
+use crate::audit::writer::{NotRecorded, OnFailure, Receipt};
+use crate::client::Outgoing;
+use crate::clock::Now;
+use crate::extract::{self, Refusal};
+use crate::identity::tokens::TokenLookup;
+use crate::identity::{self, Identified};
+use crate::policy::Route;
+use crate::policy::agreement::Statuses;
+use crate::policy::decision::{Decision, Effect, Need, Outcome, Permit, Verdict};
+use crate::policy::facts::{Facts, Request};
+use crate::policy::operation::{Class, OperationId};
+use crate::policy::path::Path;
+use crate::policy::reason::Reason;
+use crate::proxy::deny::Denial;
+use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
+use crate::proxy::headers::{Added, Head, MS_CORRELATION_ID, MS_REQUEST_ID, NOTICE, TRACEPARENT};
+use crate::proxy::ids::DecisionId;
+use crate::proxy::snapshot::Snapshot;
+use crate::proxy::worker::Worker;
+
+/// The first segment of the gateway's own paths; they are never forwarded.
+const OWN_PATHS: &str = ".countersign";
+
+/// One request on its way through.
+struct Passage {
+    worker: Rc<Worker>,
+    snapshot: Rc<Arc<Snapshot>>,
+    id: DecisionId,
+    now: Now,
+    address: IpAddr,
+}
+
+/// What is known when the decision is recorded.
+#[derive(Clone, Copy, Default)]
+struct Known<'a> {
+    method: &'a str,
+    path: &'a str,
+    operation: Option<OperationId>,
+    identified: Option<&'a Identified>,
+    request: Option<&'a Request>,
+    statuses: Option<(&'a [Need], &'a Statuses)>,
+}
+
+/// Answers one request. A panic in it answers 500 and costs no other request anything.
+pub async fn handle(
+    worker: Rc<Worker>,
+    request: HttpRequest<Incoming>,
+    address: IpAddr,
+) -> Response<AnswerBody> {
+    let _in_flight = InFlight::new(&worker);
+    let now = Now::read();
+    let passage = Passage {
+        snapshot: worker.snapshot(),
+        id: worker.ids.decision(now.wall),
+        worker: Rc::clone(&worker),
+        now,
+        address,
+    };
+    let answer = CatchUnwind(pin!(passage.answer(request))).await;
+    answer.unwrap_or_else(|()| {
+        worker.shared.metrics.panics.inc();
+        tracing::error!(decision = passage.id.as_str(), "a request panicked");
+        let decision = Decision::refused(Reason::Internal, None);
+        passage.deny(&HeaderMap::new(), &decision, Known::default())
+    })
+}
+
+/// Counts a request as in flight, also when its caller goes away.
+struct InFlight(prometheus::IntGauge);
+
+impl InFlight {
+    fn new(worker: &Worker) -> InFlight {
+        let gauge = worker.shared.metrics.requests_in_flight.clone();
+        gauge.inc();
+        InFlight(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+struct CatchUnwind<'f, F>(Pin<&'f mut F>);
+
+impl<F: Future> Future for CatchUnwind<'_, F> {
+    type Output = Result<F::Output, ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Nothing shared is left half-changed: worker state is behind cells that are not borrowed across calls.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    }
+}
+
+impl Passage {
+    async fn answer(&self, request: HttpRequest<Incoming>) -> Response<AnswerBody> {
+        let (mut parts, body) = request.into_parts();
+        self.give_ids(&mut parts.headers);
+        let head = match headers::inspect(&parts) {
+            Ok(head) => head,
+            Err(refusal) => return self.refuse(&parts, refusal, Known::default()),
+        };
+        let uri = parts.uri.clone();
+        let known = Known { method: head.method.as_str(), path: uri.path(), ..Known::default() };
+        let path = match Path::parse(uri.path()) {
+            Ok(path) => path,
+            Err(why) => {
+                let refusal = Refusal { reason: Reason::AmbiguousPath, detail: why.0 };
+                return self.refuse(&parts, refusal, known);
+            }
+        };
+        let is_own = !path.is_empty() && path.segment(0).eq_ignore_ascii_case(OWN_PATHS);
+        let route = match is_own {
+            true => Route::Stream(OperationId::OWN, Class::Read),
+            false => self.snapshot.policy.route(head.method, &path),
+        };
+        let known = Known { operation: Some(route.operation()), ..known };
+        if matches!(route, Route::Bare) {
+            return self.forward_bare(parts, &head, known).await;
+        }
+        let identified = match self.identify(&parts.headers) {
+            Ok(identified) => identified,
+            Err((reason, detail)) => {
+                let decision = Decision::refused(reason, detail);
+                return self.deny(&parts.headers, &decision, known);
+            }
+        };
+        let known = Known { identified: Some(&identified), ..known };
+        match route {
+            Route::Deny(_, reason) => self.deny(&parts.headers, &Decision::refused(reason, None), known),
+            Route::Stream(OperationId::OWN, _) => {
+                self.answer_own(&parts, &head, &path, &identified, known).await
+            }
+            Route::Stream(operation, class) => {
+                let request = extract::streamed_request(operation, class);
+                let known = Known { request: Some(&request), ..known };
+                self.judge(parts, &head, Outgoing::Streamed(body), &request, &identified, known).await
+            }
+            Route::Judge(endpoint) => {
+                let held = match intake::read_body(body, &self.snapshot.limits, &self.worker.shared).await {
+                    Ok(held) => held,
+                    Err(refusal) => return self.refuse(&parts, refusal, known),
+                };
+                let checked = match held.bytes.is_empty() {
+                    true => Ok(()),
+                    false => intake::check_media_type(&parts.headers),
+                };
+                let read = checked.and_then(|()| {
+                    extract::read_request(&self.snapshot.policy, endpoint, &path, &held.bytes)
+                });
+                let request = match read {
+                    Ok(request) => request,
+                    Err(refusal) => return self.refuse(&parts, refusal, known),
+                };
+                let known = Known { operation: Some(request.operation), request: Some(&request), ..known };
+                let outgoing = Outgoing::Whole(held.bytes.clone());
+                self.judge(parts, &head, outgoing, &request, &identified, known).await
+            }
+            Route::Bare => unreachable!("it was forwarded above"),
+        }
+    }
+
+    /// Plans, looks up, decides, records, and forwards or denies.
+    async fn judge(
+        &self,
+        parts: Parts,
+        head: &Head,
+        body: Outgoing,
+        request: &Request,
+        identified: &Identified,
+        known: Known<'_>,
+    ) -> Response<AnswerBody> {
+        let snapshot = &**self.snapshot;
+        let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
+        let plan = match snapshot.policy.plan(facts) {
+            Ok(plan) => plan,
+            Err(reason) => {
+                let refusal = Refusal { reason, detail: "the request names more than 64 parties" };
+                return self.refuse(&parts, refusal, known);
+            }
+        };
+        if let Some(decision) = plan.decide_roles() {
+            return self.deny(&parts.headers, &decision, known);
+        }
+        let agreements = &self.worker.shared.agreements;
+        let (mut statuses, counts) =
+            agreements.look_up(&snapshot.sources, &snapshot.freshness, plan.needs(), self.now).await;
+        let mut decision = plan.decide(&statuses);
+        self.count(counts);
+        // Before a denial rests on something old, it is asked once more: it may have been signed a moment ago.
+        let recheck_after = snapshot.freshness.recheck_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        let old = plan.old_unmet(&decision, recheck_after);
+        if !old.is_empty() {
+            self.worker.shared.metrics.rechecks.inc();
+            let counts = agreements
+                .look_again(
+                    &snapshot.sources,
+                    &snapshot.freshness,
+                    plan.needs(),
+                    &old,
+                    self.now,
+                    &mut statuses,
+                )
+                .await;
+            self.count(counts);
+            decision = plan.decide(&statuses);
+        }
+        let known = Known { statuses: Some((plan.needs(), &statuses)), ..known };
+        match decision.permit() {
+            None => self.deny(&parts.headers, &decision, known),
+            Some(permit) => self.forward(parts, head, body, &decision, permit, known).await,
+        }
+    }
+
+    async fn forward(
+        &self,
+        mut parts: Parts,
+        head: &Head,
+        body: Outgoing,
+        decision: &Decision,
+        permit: Permit,
+        known: Known<'_>,
+    ) -> Response<AnswerBody> {
+        let snapshot = &**self.snapshot;
+        let class = known.request.map_or(Class::Read, |request| request.class);
+        let is_recorded = class != Class::Read || snapshot.audit.reads;
+        let receipt = match is_recorded {
+            false => self.worker.lane.borrow().unrecorded(),
+            true => match self.record(&parts.headers, decision, known) {
+                Ok(receipt) => receipt,
+                Err(_) if class.is_gated() && snapshot.audit.on_failure == OnFailure::Deny => {
+                    let refused = Decision::refused(Reason::AuditUnavailable, None);
+                    return self.answer_denied(&parts.headers, &refused, known);
+                }
+                Err(not_recorded) => self.worker.lane.borrow().waive(not_recorded),
+            },
+        };
+        self.count_findings(decision);
+        let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
+        snapshot.allowed[operation.index()].inc();
+        self.worker.shared.metrics.decided(self.now.mono.elapsed());
+
+        let notice = self.notice(&parts.headers, decision, known);
+        let echoed = Echoed::of(&parts.headers);
+        let identity = known.identified.map(|identified| self.identity_headers(identified));
+        let host =
+            HeaderValue::from_str(snapshot.upstream.authority.as_str()).expect("an authority is plain text");
+        let decision_id = is_recorded.then(|| self.id.as_str());
+        let added = Added { host, address: self.address, identity, decision: decision_id };
+        headers::prepare(&mut parts.headers, head, added);
+        if !snapshot.forward_authorization {
+            parts.headers.remove(AUTHORIZATION);
+        }
+        let recorded = is_recorded.then(|| Recorded {
+            id: self.id,
+            since: self.now.mono,
+            names_orders: class.is_gated() && class != Class::Draft,
+        });
+        let (worker, configuration) = (Rc::clone(&self.worker), Rc::clone(&self.snapshot));
+        let exchange = async move {
+            forward::forward(worker, &configuration.upstream, parts, body, recorded, permit, receipt).await
+        };
+        let forwarded = match class.is_gated() {
+            // What is recorded as allowed runs to its end, whether or not its caller stays.
+            true => RunToEnd::new(&self.worker, exchange).await,
+            false => exchange.await,
+        };
+        match forwarded {
+            Ok(mut response) => {
+                echoed.add(response.headers_mut());
+                if is_recorded {
+                    let id = HeaderValue::from_str(self.id.as_str()).expect("an id is plain text");
+                    response.headers_mut().insert(headers::DECISION, id);
+                }
+                if let Some(notice) = notice {
+                    response.headers_mut().insert(NOTICE, notice);
+                }
+                response
+            }
+            Err(reason) => {
+                let refused = Decision::refused(reason, None);
+                let mut received = HeaderMap::new();
+                echoed.add(&mut received);
+                self.answer_denied(&received, &refused, known)
+            }
+        }
+    }
+
+    /// OPTIONS, where the operator lets it through: without a caller, and without anything that proves one.
+    async fn forward_bare(&self, mut parts: Parts, head: &Head, known: Known<'_>) -> Response<AnswerBody> {
+        for name in [AUTHORIZATION, COOKIE] {
+            parts.headers.remove(name);
+        }
+        let decision = Decision::ungated();
+        match decision.permit() {
+            Some(permit) => {
+                self.forward(parts, head, Outgoing::Whole(Bytes::new()), &decision, permit, known).await
+            }
+            None => self.deny(&parts.headers, &decision, known),
+        }
+    }
+
+    async fn answer_own(
+        &self,
+        parts: &Parts,
+        head: &Head,
+        path: &Path<'_>,
+        identified: &Identified,
+        known: Known<'_>,
+    ) -> Response<AnswerBody> {
+        let is_pending = path.len() == 2 && path.segment(1).eq_ignore_ascii_case("pending");
+        if !is_pending {
+            return self.deny(&parts.headers, &Decision::refused(Reason::NotFound, None), known);
+        }
+        if !head.method.is_read() {
+            return self.deny(&parts.headers, &Decision::refused(Reason::MethodRefused, None), known);
+        }
+        self.snapshot.allowed[OperationId::OWN.index()].inc();
+        let shared = &self.worker.shared;
+        pending::answer(shared, &self.snapshot, identified, &parts.headers, self.now).await
+    }
+
+    fn identify(&self, headers: &HeaderMap) -> Result<Identified, (Reason, Option<&'static str>)> {
+        let token = match headers::bearer(headers) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Err((Reason::TokenMissing, None)),
+            Err(refusal) => return Err((refusal.reason, Some(refusal.detail))),
+        };
+        let snapshot = &**self.snapshot;
+        let shared = &self.worker.shared;
+        let (identified, lookup) = identity::identify(
+            &snapshot.verifier,
+            &snapshot.partners,
+            &shared.tokens,
+            snapshot.generation,
+            token,
+            self.now,
+        );
+        match lookup {
+            TokenLookup::Hit => shared.metrics.tokens_cached.inc(),
+            TokenLookup::Miss => shared.metrics.tokens_verified.inc(),
+        }
+        identified
+    }
+
+    /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.
+    fn give_ids(&self, headers: &mut HeaderMap) {
+        for name in [MS_REQUEST_ID, MS_CORRELATION_ID] {
+            if !headers.contains_key(&name) {
+                let guid = self.worker.ids.guid();
+                headers.insert(name, HeaderValue::from_str(guid.as_str()).expect("a GUID is plain text"));
+            }
+        }
+        if !headers.contains_key(TRACEPARENT) {
+            headers.insert(TRACEPARENT, self.worker.ids.traceparent());
+        }
+    }
+
+    fn identity_headers(&self, identified: &Identified) -> (HeaderValue, HeaderValue) {
+        let partner = identified.caller.partner.tenant.text();
+        let mut roles = String::new();
+        for role in self.snapshot.policy.roles.of(identified.caller.roles) {
+            if !roles.is_empty() {
+                roles.push(',');
+            }
+            roles.push_str(role);
+        }
+        (
+            HeaderValue::from_str(partner.as_str()).expect("a GUID is plain text"),
+            HeaderValue::from_str(&roles).unwrap_or(HeaderValue::from_static("")),
+        )
+    }
+
+    fn record(
+        &self,
+        received: &HeaderMap,
+        decision: &Decision,
+        known: Known<'_>,
+    ) -> Result<Receipt, NotRecorded> {
+        let snapshot = &**self.snapshot;
+        let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
+        let parts = DecisionParts {
+            id: self.id.as_str(),
+            revision: &snapshot.revision,
+            policy: &snapshot.policy,
+            decision,
+            caller: known.identified.map(|identified| &identified.caller),
+            oid: known.identified.and_then(|identified| identified.claims.oid.as_deref()),
+            appid: known.identified.and_then(|identified| identified.claims.appid.as_deref()),
+            address: self.address,
+            ms_request_id: headers::text(received, &MS_REQUEST_ID),
+            ms_correlation_id: headers::text(received, &MS_CORRELATION_ID),
+            method: known.method,
+            path: known.path,
+            operation: &snapshot.policy.operations[operation.index()].name,
+            request: known.request,
+            statuses: known.statuses,
+            at: self.now.wall,
+            duration_us: self.now.mono.elapsed().as_micros() as u64,
+        };
+        self.worker.lane.borrow_mut().decision(&parts)
+    }
+
+    fn refuse(&self, parts: &Parts, refusal: Refusal, known: Known<'_>) -> Response<AnswerBody> {
+        let decision = Decision::refused(refusal.reason, Some(refusal.detail));
+        self.deny(&parts.headers, &decision, known)
+    }
+
+    /// Records a denial and answers it. One that can not be recorded is still a denial.
+    fn deny(&self, received: &HeaderMap, decision: &Decision, known: Known<'_>) -> Response<AnswerBody> {
+        let _ = self.record(received, decision, known);
+        self.count_findings(decision);
+        self.answer_denied(received, decision, known)
+    }
+
+    fn answer_denied(
+        &self,
+        received: &HeaderMap,
+        decision: &Decision,
+        known: Known<'_>,
+    ) -> Response<AnswerBody> {
+        let snapshot = &**self.snapshot;
+        let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
+        if let Verdict::Deny(reason) = decision.verdict() {
+            let name = &snapshot.policy.operations[operation.index()].name;
+            self.worker.shared.metrics.denied(name, reason.as_str());
+        }
+        self.worker.shared.metrics.decided(self.now.mono.elapsed());
+        deny::answer(&self.denial(received, decision, known), received)
+    }
+
+    fn denial<'a>(&'a self, received: &HeaderMap, decision: &'a Decision, known: Known<'a>) -> Denial<'a> {
+        Denial {
+            policy: &self.snapshot.policy,
+            decision,
+            id: self.id.as_str(),
+            caller: known.identified.map(|identified| &identified.caller),
+            request: known.request,
+            needs: known.statuses.map_or(&[], |(needs, _)| needs),
+            language: self.snapshot.catalogue.choose(received),
+        }
+    }
+
+    fn notice(&self, received: &HeaderMap, decision: &Decision, known: Known<'_>) -> Option<HeaderValue> {
+        let told = decision.findings().iter().any(|finding| finding.effect == Effect::Notice);
+        told.then(|| deny::notice(&self.denial(received, decision, known))).flatten()
+    }
+
+    fn count(&self, counts: LookupCounts) {
+        let metrics = &self.worker.shared.metrics;
+        metrics.lookup_hits.inc_by(counts.hits.into());
+        if counts.misses + counts.asked > 0 {
+            metrics.lookup_misses.inc_by(counts.misses.into());
+            metrics.lookups_asked.inc_by(counts.asked.into());
+        }
+    }
+
+    fn count_findings(&self, decision: &Decision) {
+        for finding in decision.findings() {
+            let name = match (finding.outcome, finding.effect) {
+                (Outcome::Met, _) => continue,
+                (Outcome::Waived(_), _) => "waived",
+                (_, effect) => effect.as_str(),
+            };
+            self.worker.shared.metrics.finding(&self.snapshot.policy.rules[finding.rule].name, name);
+        }
+    }
+}
+
+/// The ids of a request, for its answer.
+struct Echoed([Option<HeaderValue>; 2]);
+
+impl Echoed {
+    fn of(received: &HeaderMap) -> Echoed {
+        Echoed([received.get(MS_REQUEST_ID).cloned(), received.get(MS_CORRELATION_ID).cloned()])
+    }
+
+    /// Adds them where the upstream has not answered with its own.
+    fn add(self, headers: &mut HeaderMap) {
+        for (name, value) in [MS_REQUEST_ID, MS_CORRELATION_ID].into_iter().zip(self.0) {
+            if let Some(value) = value {
+                headers.entry(name).or_insert(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The snapshot: everything that a reload can change, as one value for the whole of a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::IntCounter;
+
+use crate::agreements::Agreements;
+use crate::agreements::cache;
+use crate::agreements::source::Sources;
+use crate::audit::writer::{AuditFile, OnFailure};
+use crate::client;
+use crate::identity::Partners;
+use crate::identity::claims::Verifier;
+use crate::identity::tokens::TokenCache;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+use crate::proxy::messages::Catalogue;
+
+/// How much of a request is held, and for how long it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest body that is judged, in bytes.
+    pub body_bytes_max: usize,
+    /// The most bytes of bodies that are held for judging at a time.
+    pub buffered_bytes_max: usize,
+    /// From the head of a judged request to the end of its body.
+    pub body_timeout: Duration,
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// What happens to gated requests that can not be recorded.
+    pub on_failure: OnFailure,
+    /// Whether reads are recorded.
+    pub reads: bool,
+}
+
+/// One configuration in force.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its identity, in every decision.
+    pub revision: String,
+    /// Its number in this process: cached claims of another one are verified again.
+    pub generation: u64,
+    /// Rules and operations.
+    pub policy: Policy,
+    /// How tokens are read.
+    pub verifier: Verifier,
+    /// What no token says.
+    pub partners: Partners,
+    /// Where statuses come from.
+    pub sources: Arc<Sources>,
+    /// How long they are believed.
+    pub freshness: cache::Settings,
+    /// Texts of answers.
+    pub catalogue: Catalogue,
+    /// Where requests go.
+    pub upstream: client::Settings,
+    /// Whether the caller's `Authorization` goes with them.
+    pub forward_authorization: bool,
+    /// What may be held.
+    pub limits: Limits,
+    /// What is recorded.
+    pub audit: AuditSettings,
+    /// The counter of allowed requests of each operation, by its number.
+    pub allowed: Vec<IntCounter>,
+}
+
+/// What all workers share, and what outlives every configuration.
+#[derive(Debug)]
+pub struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    installed: AtomicU64,
+    /// Agreement facts.
+    pub agreements: Agreements,
+    /// Verified tokens.
+    pub tokens: TokenCache,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// The audit file.
+    pub audit: Arc<AuditFile>,
+    /// Bytes of bodies that are held for judging now.
+    pub buffered: AtomicUsize,
+}
+
+impl Shared {
+    /// The shared state with its first configuration.
+    pub fn new(
+        snapshot: Snapshot,
+        agreements: Agreements,
+        metrics: Metrics,
+        audit: Arc<AuditFile>,
+    ) -> Shared {
+        Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            installed: AtomicU64::new(0),
+            agreements,
+            tokens: TokenCache::default(),
+            metrics,
+            audit,
+            buffered: AtomicUsize::new(0),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// How often a configuration was put in force; workers compare it to what they hold.
+    pub fn installed(&self) -> u64 {
+        self.installed.load(Ordering::Acquire)
+    }
+
+    /// Puts a configuration in force. Requests under way finish with theirs.
+    pub fn install(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+        self.installed.fetch_add(1, Ordering::AcqRel);
+    }
+}

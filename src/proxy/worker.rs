@@ -1,0 +1,88 @@
+//! A worker's own state: its connections to the upstream, its audit lane, its ids and the snapshot it works with.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::audit::writer::Lane;
+use crate::client::Pool;
+use crate::proxy::ids::IdMaker;
+use crate::proxy::snapshot::{Shared, Snapshot};
+
+/// What one worker has for itself. It stays on its thread.
+pub struct Worker {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Connections to the upstream.
+    pub pool: Pool,
+    /// Its lane of the audit file.
+    pub lane: RefCell<Lane>,
+    /// Its ids.
+    pub ids: IdMaker,
+    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    installed: Cell<u64>,
+    pool_opened: Cell<u64>,
+    /// Exchanges whose caller has gone.
+    alone: Rc<Cell<usize>>,
+}
+
+/// Counts an exchange whose caller has gone, until it ends.
+pub struct LeftAlone(Rc<Cell<usize>>);
+
+impl Drop for LeftAlone {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Worker {
+    /// A worker of that number.
+    pub fn new(number: usize, shared: Arc<Shared>) -> Worker {
+        let installed = shared.installed();
+        let snapshot = shared.snapshot();
+        let lane = Lane::new(number, Arc::clone(&shared.audit), shared.metrics.clone());
+        Worker {
+            pool: Pool::default(),
+            lane: RefCell::new(lane),
+            ids: IdMaker::default(),
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            installed: Cell::new(installed),
+            pool_opened: Cell::new(0),
+            alone: Rc::default(),
+            shared,
+        }
+    }
+
+    /// The configuration in force, for the whole of one request.
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        // A look at one number instead of a count that all cores would share.
+        let installed = self.shared.installed();
+        if installed != self.installed.get() {
+            self.installed.set(installed);
+            *self.snapshot.borrow_mut() = Rc::new(self.shared.snapshot());
+        }
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Counts an exchange whose caller has gone.
+    pub fn leave_alone(&self) -> LeftAlone {
+        self.alone.set(self.alone.get() + 1);
+        LeftAlone(Rc::clone(&self.alone))
+    }
+
+    /// How many exchanges go on though their caller has gone.
+    pub fn left_alone(&self) -> usize {
+        self.alone.get()
+    }
+
+    /// What is done now and then rather than on every request.
+    pub fn tick(&self) {
+        let idle_timeout = self.snapshot().upstream.idle_timeout;
+        self.pool.close_idle(idle_timeout, std::time::Instant::now());
+        let opened = self.pool.opened();
+        self.shared.metrics.upstream_connections.inc_by(opened - self.pool_opened.replace(opened));
+        self.lane.borrow_mut().summarise(Timestamp::now());
+    }
+}
