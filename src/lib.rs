@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod extract;
 pub mod identity;
+pub mod judge;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;

@@ -51,8 +51,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What the ledger says of a key.
-    fn say(&self, key: &Key, last: bool) -> Said {
+    /// What the ledger says of a key; `last` says that no further source follows.
+    pub fn say(&self, key: &Key, last: bool) -> Said {
         let mut best: Option<Status> = None;
         for subject in subjects(&key.party) {
             for entry in self.entries.get(&subject).into_iter().flatten() {

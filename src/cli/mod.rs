@@ -3,7 +3,9 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod run;
+mod test;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -30,6 +32,10 @@ enum Command {
     Run,
     /// Read the configuration and report every problem with its place.
     Check,
+    /// Show what every rule finds in a request, and the verdict.
+    Explain(Box<explain::Arguments>),
+    /// Run policy cases and show which rules they cover.
+    Test(test::Arguments),
     /// Show the gateway at work against a stand-in ordering API, with a fresh key and real requests.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
     let exit = match arguments.command {
         Command::Run => run::run(&arguments.config),
         Command::Check => check::check(&arguments.config),
+        Command::Explain(explain) => explain::explain(&arguments.config, &explain),
+        Command::Test(test) => test::test(&arguments.config, &test),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(&demo),
     };

@@ -134,7 +134,7 @@ pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
 }
 
 /// Reads a ledger.
-fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
+pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
     let section = reader.section(node)?;
     let mut entries: HashMap<Subject, Vec<Entry>> = HashMap::new();
     let read = section.require("agreements", |node| {

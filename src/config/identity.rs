@@ -309,7 +309,8 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
     })
 }
 
-fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut PartnerFacts) -> Option<Partner> {
+/// Reads one entry of the partners table.
+pub fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut PartnerFacts) -> Option<Partner> {
     let section = reader.section(node)?;
     let tenant = section.require("tenant", |node| reader.guid(node));
     let mpn = section.get("mpn_id", |node| {

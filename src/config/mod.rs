@@ -1,6 +1,7 @@
 //! Configuration: from the operator's YAML to the settings of every module, with every problem found on the way.
 
 pub mod agreements;
+pub mod cases;
 pub mod identity;
 pub mod network;
 pub mod node;

@@ -177,6 +177,15 @@ impl Verifier {
         Ok(read)
     }
 
+    /// The partner and roles that claims name, without any proof: to explain what a token would be worth.
+    pub fn read_unproved(&self, claims_json: &[u8]) -> Result<(Guid, Option<NameSet>), TokenFault> {
+        let claims = Document::parse(claims_json).map_err(|_| Invalid("the claims are not JSON"))?;
+        let tenant = claim_text(&claims, &self.partner_claim)
+            .and_then(Guid::parse)
+            .ok_or(Invalid("the claims name no partner tenant"))?;
+        Ok((tenant, self.roles(&claims, tenant)?))
+    }
+
     /// Whether verified claims hold at a moment.
     pub fn check_time(&self, claims: &Claims, at: Timestamp) -> Result<(), TokenFault> {
         let now = at.as_second();

@@ -1,0 +1,100 @@
+//! A stage for load runs: the stand-in ordering API, and a folder with configuration, keys, ledger and requests.
+//!
+//! `cargo run --release --example stage -- FOLDER GATEWAY_PORT` serves until its standard input ends.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use countersign::standin::{Issuer, IssuerAlgorithm, Standin};
+use jiff::Timestamp;
+use serde_json::json;
+
+const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+const CUSTOMER: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
+const BLOCKED: &str = "c0a80101-6d2b-4c1e-8f10-000000000002";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(folder), Some(port)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
+        return Err("usage: stage FOLDER GATEWAY_PORT".into());
+    };
+    std::fs::create_dir_all(&folder)?;
+    let standin = Standin::start("127.0.0.1:0".parse()?)?;
+    let issuer = Issuer::fresh(IssuerAlgorithm::Rs256, "stage");
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text);
+    write("keys.json", issuer.jwks())?;
+    write("agreements.yaml", include_str!("../config/agreements.yaml").to_owned())?;
+    let admin_port: u16 = port.parse::<u16>()? + 1;
+    write("countersign.yaml", configuration(&port, admin_port, &standin.url()))?;
+    let now = Timestamp::now().as_second();
+    let token = issuer.token(&json!({
+        "iss": format!("https://login.example/{PARTNER}/v2.0"),
+        "aud": "api://countersign",
+        "tid": PARTNER,
+        "roles": ["AdminAgent"],
+        "oid": "1f0c2d3e-0000-4000-8000-00000000d3e0",
+        "appid": "2a1b3c4d-0000-4000-8000-00000000a110",
+        "name": "A purchasing service of some distributor",
+        "nbf": now - 60,
+        "exp": now + 6 * 3600,
+    }));
+    for (name, customer) in [("order.lua", CUSTOMER), ("blocked.lua", BLOCKED)] {
+        write(name, wrk_script(customer, &token))?;
+    }
+    write("token.txt", token)?;
+    println!("{}", standin.address().port());
+    let mut line = [0u8; 1];
+    // A byte asks for the number of requests so far; the end of input ends the stage.
+    while std::io::stdin().read(&mut line)? == 1 {
+        if line == *b"\n" {
+            println!("{}", standin.request_count());
+        }
+    }
+    Ok(())
+}
+
+fn configuration(port: &str, admin_port: u16, upstream: &str) -> String {
+    let shipped = include_str!("../config/countersign.yaml");
+    shipped
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"))
+        .replace("127.0.0.1:9090", &format!("127.0.0.1:{admin_port}"))
+        .replace("http://127.0.0.1:9000", upstream)
+        .replace("  # billing_partner: GUID", "  response_timeout: 30s # ")
+        .replace("listen:\n", "listen:\n  workers: ${WORKERS:-1}\n")
+}
+
+/// A script for wrk: an order of about one kilobyte, with a product and a reseller that are in order.
+fn wrk_script(customer: &str, token: &str) -> String {
+    let line = |number: u32| {
+        json!({
+            "lineItemNumber": number,
+            "offerId": "CFQ7TTC0LH18:0001:CFQ7TTC0K971",
+            "subscriptionId": null,
+            "parentSubscriptionId": null,
+            "friendlyName": "Seats for the spring campaign, second wave",
+            "quantity": 25,
+            "termDuration": "P1Y",
+            "partnerIdOnRecord": null,
+            "provisioningContext": {},
+            "attributes": { "objectType": "OrderLineItem" },
+        })
+    };
+    let order = json!({
+        "id": null,
+        "referenceCustomerId": customer,
+        "billingCycle": "monthly",
+        "currencyCode": "EUR",
+        "lineItems": [line(0), line(1), line(2)],
+        "creationDate": null,
+        "attributes": { "objectType": "Order" },
+    });
+    format!(
+        "wrk.method = \"POST\"\nwrk.path = \"/v1/customers/{customer}/orders\"\nwrk.body = [[{order}]]\n\
+         wrk.headers[\"Content-Type\"] = \"application/json\"\nwrk.headers[\"Accept\"] = \"application/json\"\n\
+         wrk.headers[\"Authorization\"] = \"Bearer {token}\"\n\
+         wrk.headers[\"MS-RequestId\"] = \"4fa6dad6-a89f-4875-8247-8294a10ae1cf\"\n\
+         wrk.headers[\"MS-CorrelationId\"] = \"0e93c70c-977a-4a88-9580-7cf084c73286\"\n\
+         wrk.headers[\"X-Locale\"] = \"en-US\"\n\
+         request = function() return wrk.format(nil, \"/v1/customers/{customer}/orders\") end\n"
+    )
+}

@@ -1,0 +1,104 @@
+//! Judging without a network: a request, a caller and a ledger become a decision, through the same two pure steps that
+//! the gateway takes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::agreements::file::Ledger;
+use crate::agreements::source::Said;
+use crate::extract::{self, Refusal};
+use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
+use crate::policy::decision::{Decision, Need};
+use crate::policy::facts::{Caller, Facts, Request};
+use crate::policy::id::Name;
+use crate::policy::operation::Method;
+use crate::policy::path::Path;
+use crate::policy::reason::Reason;
+use crate::policy::{Policy, Route};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The method.
+    pub method: Method,
+    /// The path, without a query.
+    pub path: String,
+    /// The body; empty for none.
+    pub body: Vec<u8>,
+    /// Who asks.
+    pub caller: Caller,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Where agreements stand.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// As recorded here.
+    Ledger(Ledger),
+    /// No source can be asked.
+    Unreachable,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The request, where it could be read.
+    pub request: Option<Request>,
+    /// What was needed.
+    pub needs: Vec<Need>,
+    /// What was answered.
+    pub answers: Vec<Answer>,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// Judges a question.
+pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
+    let refused = |request, refusal: Refusal| Judged {
+        request,
+        needs: Vec::new(),
+        answers: Vec::new(),
+        decision: Decision::refused(refusal.reason, Some(refusal.detail)),
+    };
+    let path = match Path::parse(&question.path) {
+        Ok(path) => path,
+        Err(why) => return refused(None, Refusal { reason: Reason::AmbiguousPath, detail: why.0 }),
+    };
+    let request = match policy.route(question.method, &path) {
+        Route::Judge(endpoint) => extract::read_request(policy, endpoint, &path, &question.body),
+        Route::Stream(operation, class) => Ok(extract::streamed_request(operation, class)),
+        Route::Deny(_, reason) => Err(Refusal { reason, detail: "no operation lists this request" }),
+        Route::Bare => {
+            let decision = Decision::ungated();
+            return Judged { request: None, needs: Vec::new(), answers: Vec::new(), decision };
+        }
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(refusal) => return refused(None, refusal),
+    };
+    let facts = Facts { caller: &question.caller, request: &request, at: question.at };
+    let plan = match policy.plan(facts) {
+        Ok(plan) => plan,
+        Err(reason) => {
+            let refusal = Refusal { reason, detail: "the request names more than 64 parties" };
+            return refused(Some(request.clone()), refusal);
+        }
+    };
+    let answers: Vec<Answer> = plan.needs().iter().map(|need| answer(known, need, question.at)).collect();
+    let statuses = Statuses { answers, stale_max: SignedDuration::MAX };
+    let decision = plan.decide_roles().unwrap_or_else(|| plan.decide(&statuses));
+    let needs = plan.needs().to_vec();
+    Judged { needs, answers: statuses.answers, decision, request: Some(request.clone()) }
+}
+
+fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
+    const LEDGER: Name = Name::new("ledger").expect("a plain name");
+    let Known::Ledger(ledger) = known else { return Answer::failed(Failure::Source) };
+    match ledger.say(&need.key, true) {
+        Said::Definite { status, observed_at } => {
+            Answer::known(Fact { status, observed_at, asked_at: at, source: LEDGER })
+        }
+        _ => Answer::failed(Failure::Unrecorded),
+    }
+}
