@@ -478,6 +478,6 @@ impl server::Worker for GatewayWorker {
         while self.0.left_alone() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.0.tick();
+        self.0.close();
     }
 }

@@ -24,6 +24,9 @@ named_enum! {
     }
 }
 
+/// The most outcomes of a lane that wait for a write.
+const OUTCOMES_WAITING_MAX: u64 = 64;
+
 /// Refusals of unidentified callers that one lane records a second; the rest are counted.
 const REFUSALS_A_SECOND: u32 = 20;
 
@@ -77,7 +80,10 @@ pub struct Lane {
     number: usize,
     seq: u64,
     file: Arc<AuditFile>,
-    line: Vec<u8>,
+    /// Records that go out with the next write: outcomes, which nothing waits for, and after them what is written now.
+    lines: Vec<u8>,
+    /// How many outcomes are among them.
+    waiting: u64,
     /// The last write stopped in the middle of a line.
     torn: bool,
     refusals: Refusals,
@@ -100,7 +106,8 @@ impl Lane {
             number,
             seq: 0,
             file,
-            line: Vec::with_capacity(4096),
+            lines: Vec::with_capacity(16 * 1024),
+            waiting: 0,
             torn: false,
             refusals: Refusals::default(),
             decisions: metrics.audited("decision"),
@@ -114,12 +121,14 @@ impl Lane {
         if parts.caller.is_none() && !self.refusals.admit(parts.at) {
             return Ok(Receipt(()));
         }
+        let start = self.lines.len();
         self.serialise("decision", parts.at, &DecisionRecord::new(parts, None));
-        if self.line.len() > RECORD_BYTES_MAX {
+        if self.lines.len() - start > RECORD_BYTES_MAX {
+            self.take_back(start);
             // Findings name at most 64 needs by number, so that fifty lines fit whatever their ids.
             self.serialise("decision", parts.at, &DecisionRecord::new(parts, Some(50)));
         }
-        self.write()?;
+        self.write(start)?;
         self.decisions.inc();
         Ok(Receipt(()))
     }
@@ -135,62 +144,110 @@ impl Lane {
         Receipt(())
     }
 
-    /// Records the outcome of an exchange.
+    /// Records the outcome of an exchange. It goes out with the lane's next decision, at the next tick or when
+    /// [`OUTCOMES_WAITING_MAX`] are waiting: an exchange costs one write, not two.
     pub fn outcome(&mut self, at: Timestamp, record: &impl Serialize) {
         self.serialise("outcome", at, record);
-        if self.write().is_ok() {
-            self.outcomes.inc();
+        self.waiting += 1;
+        if self.waiting == OUTCOMES_WAITING_MAX {
+            self.flush();
+        }
+    }
+
+    /// Writes the outcomes that are waiting.
+    pub fn flush(&mut self) {
+        if self.waiting > 0 {
+            let _ = self.write(self.lines.len());
         }
     }
 
     /// Records something rare.
     pub fn other(&mut self, kind: &'static str, at: Timestamp, record: &impl Serialize) {
+        let start = self.lines.len();
         self.serialise(kind, at, record);
-        if self.write().is_ok() {
+        if self.write(start).is_ok() {
             self.metrics.audited(kind).inc();
         }
     }
 
-    /// Records how many refusals were only counted since the last time.
-    pub fn summarise(&mut self, at: Timestamp) {
-        if self.refusals.counted > 0 && at.as_second() > self.refusals.second {
+    /// Records how many refusals were only counted, once their second is over, and writes what waits.
+    pub fn tick(&mut self, at: Timestamp) {
+        if at.as_second() > self.refusals.second {
+            self.summarise(at);
+        }
+        self.flush();
+    }
+
+    /// Records and writes everything that is left.
+    pub fn close(&mut self, at: Timestamp) {
+        self.summarise(at);
+        self.flush();
+    }
+
+    fn summarise(&mut self, at: Timestamp) {
+        if self.refusals.counted > 0 {
             let refused = std::mem::take(&mut self.refusals.counted);
             self.other("summary", at, &SummaryRecord { refused });
         }
     }
 
     fn serialise(&mut self, kind: &'static str, at: Timestamp, record: &impl Serialize) {
-        self.line.clear();
-        if self.torn {
-            self.line.push(b'\n');
-        }
         let envelope = Envelope::new(kind, self.number, self.seq, at, record);
-        serde_json::to_writer(&mut self.line, &envelope).expect("a record is plain data");
-        self.line.push(b'\n');
+        serde_json::to_writer(&mut self.lines, &envelope).expect("a record is plain data");
+        self.lines.push(b'\n');
+        self.seq += 1;
     }
 
-    /// One write for one record: lanes share the file, and the kernel keeps appends apart.
-    fn write(&mut self) -> Result<(), NotRecorded> {
-        let file = self.file.file.load();
-        let mut file: &File = &file;
-        let written = loop {
-            match file.write(&self.line) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        match written {
-            Ok(count) if count == self.line.len() => {
-                self.torn = false;
-                self.seq += 1;
-                Ok(())
-            }
-            other => {
-                // Half a record proves nothing: it is finished by a line end and written anew under the same number.
-                self.torn = self.torn || other.as_ref().is_ok_and(|count| *count > 0);
-                self.metrics.audit_failures.inc();
-                Err(NotRecorded)
-            }
+    /// Forgets the record that begins at `start`.
+    fn take_back(&mut self, start: usize) {
+        self.lines.truncate(start);
+        self.seq -= 1;
+    }
+
+    /// Writes what there is, in one call: lanes share the file, and the kernel keeps appends apart. When it fails, the
+    /// record that begins at `start` is taken back, since what it stands for will not happen; outcomes keep waiting.
+    fn write(&mut self, start: usize) -> Result<(), NotRecorded> {
+        let file = self.file.file.load_full();
+        if self.torn {
+            self.torn = append(&file, b"\n") != 1;
+        }
+        let written = if self.torn { 0 } else { append(&file, &self.lines) };
+        if written == self.lines.len() {
+            self.outcomes.inc_by(std::mem::take(&mut self.waiting));
+            self.lines.clear();
+            return Ok(());
+        }
+        self.metrics.audit_failures.inc();
+        if start < self.lines.len() {
+            self.take_back(start);
+        }
+        self.keep_unwritten(written.min(self.lines.len()), written);
+        Err(NotRecorded)
+    }
+
+    /// Drops the records that went out whole; half a record proves nothing, so it is ended and written anew.
+    fn keep_unwritten(&mut self, mine: usize, written: usize) {
+        let whole = self.lines[..mine].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let records = self.lines[..whole].iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.torn = self.torn || written > whole;
+        self.outcomes.inc_by(records);
+        self.waiting -= records;
+        self.lines.drain(..whole);
+        // What can not be written for long must not grow: the gap in the numbers shows what was lost.
+        if self.waiting >= OUTCOMES_WAITING_MAX {
+            self.lines.clear();
+            self.waiting = 0;
+        }
+    }
+}
+
+/// How much of a text one write appended.
+fn append(mut file: &File, text: &[u8]) -> usize {
+    loop {
+        match file.write(text) {
+            Ok(count) => return count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return 0,
         }
     }
 }

@@ -245,7 +245,7 @@ impl<'b> Visitor<'b> for Seed<'_, 'b> {
         nodes.push(Node { key, index, parent, end: 0, value: Value::Object });
         let mut names = Names::default();
         while let Some(Key(key)) = members.next_key()? {
-            if key.chars().any(folds_to_ascii) {
+            if !key.is_ascii() && key.chars().any(folds_to_ascii) {
                 return Err(A::Error::custom(FOLDED));
             }
             if !names.add(nodes, own, &key) {
@@ -273,7 +273,13 @@ impl Names {
     fn add(&mut self, nodes: &[Node<'_>], object: usize, key: &str) -> bool {
         self.count += 1;
         if self.count <= Self::FEW {
-            return !children_so_far(nodes, object).any(|known| same_name(known, key));
+            // No letter outside ASCII is another case of one inside it: those names were refused before.
+            return match key.is_ascii() {
+                true => !children_so_far(nodes, object).any(|known| known.eq_ignore_ascii_case(key)),
+                false => {
+                    !children_so_far(nodes, object).any(|known| known.to_lowercase() == key.to_lowercase())
+                }
+            };
         }
         self.folded
             .get_or_insert_with(|| children_so_far(nodes, object).map(str::to_lowercase).collect())
@@ -289,13 +295,6 @@ fn children_so_far<'n>(nodes: &'n [Node<'_>], object: usize) -> impl Iterator<It
         at = node.end as usize;
         Some(node.key.as_ref())
     })
-}
-
-fn same_name(left: &str, right: &str) -> bool {
-    if left.is_ascii() && right.is_ascii() {
-        return left.eq_ignore_ascii_case(right);
-    }
-    left.to_lowercase() == right.to_lowercase()
 }
 
 struct Key<'b>(Cow<'b, str>);

@@ -83,6 +83,12 @@ impl Worker {
         self.pool.close_idle(idle_timeout, std::time::Instant::now());
         let opened = self.pool.opened();
         self.shared.metrics.upstream_connections.inc_by(opened - self.pool_opened.replace(opened));
-        self.lane.borrow_mut().summarise(Timestamp::now());
+        self.lane.borrow_mut().tick(Timestamp::now());
+    }
+
+    /// Writes what is left to write.
+    pub fn close(&self) {
+        self.tick();
+        self.lane.borrow_mut().close(Timestamp::now());
     }
 }

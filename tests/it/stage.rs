@@ -1,0 +1,192 @@
+//! A gateway on free loopback ports, before a stand-in ordering API, with a key, a ledger and a configuration of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use countersign::app::{App, file_loader};
+use countersign::config;
+use countersign::standin::{Issuer, IssuerAlgorithm, Standin};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{Answer, Connection, request};
+
+pub const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+pub const UNSIGNED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a02";
+pub const CUSTOMER: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
+pub const BLOCKED: &str = "c0a80101-6d2b-4c1e-8f10-000000000002";
+pub const LICENCE: &str = "CFQ7TTC0LH18:0001:CFQ7TTC0K971";
+
+/// Everything a gateway test needs; it is stopped when it is dropped.
+pub struct Stage {
+    pub standin: Standin,
+    pub issuer: Issuer,
+    pub folder: TempDir,
+    app: Option<App>,
+}
+
+/// A configuration with places for what differs between tests.
+fn configuration(upstream: &str, extra: &str) -> String {
+    format!(
+        "listen: {{ address: 127.0.0.1:0, workers: 2 }}\n\
+         upstream: {{ url: {upstream}, response_timeout: 2s, connect_timeout: 1s }}\n\
+         admin: {{ address: 127.0.0.1:0 }}\n\
+         identity:\n  issuers:\n    - issuer: https://login.example/{{tid}}/v2.0\n      audiences: [api://countersign]\n      \
+         algorithms: [RS256, ES256]\n      keys: {{ jwks_file: keys.json }}\n\
+         partners:\n  known:\n\
+         {pad}- {{ tenant: {PARTNER}, kind: direct_bill, country: DE }}\n\
+         {pad}- {{ tenant: {UNSIGNED}, kind: direct_bill, country: DE, roles: [admin_agent] }}\n\
+         agreements:\n  sources:\n    ledger: {{ type: file, path: agreements.yaml }}\n  \
+         partner: [ledger]\n  reseller: [ledger]\n  customer: [ledger]\n\
+         audit: {{ path: audit.jsonl }}\n{extra}",
+        pad = "    "
+    )
+}
+
+pub const LEDGER: &str = "agreements:\n\
+    \x20 - { partner: 7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01, mpa: { accepted: 2020-01-15T00:00:00Z } }\n\
+    \x20 - { partner: 7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a02, mpa: missing }\n\
+    \x20 - { reseller: \"4847383\", mpa: { accepted: 2020-01-28T00:00:00Z } }\n\
+    \x20 - { reseller: \"6204417\", mpa: missing }\n\
+    \x20 - { customer: c0a80101-6d2b-4c1e-8f10-000000000001, mca: { accepted: 2024-03-01T00:00:00Z } }\n\
+    \x20 - { customer: c0a80101-6d2b-4c1e-8f10-000000000002, mca: missing }\n";
+
+impl Stage {
+    pub fn start() -> Stage {
+        Stage::with("")
+    }
+
+    /// A stage whose configuration has further sections.
+    pub fn with(extra: &str) -> Stage {
+        let standin = Standin::start(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let issuer = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("keys.json"), issuer.jwks()).unwrap();
+        std::fs::write(folder.path().join("agreements.yaml"), LEDGER).unwrap();
+        let path = folder.path().join("countersign.yaml");
+        std::fs::write(&path, configuration(&standin.url(), extra)).unwrap();
+        let loaded = config::load(&path, Timestamp::now()).unwrap();
+        let report = loaded.report(false);
+        let settings = loaded.settings.unwrap_or_else(|| panic!("{report}"));
+        let app = App::start(settings, file_loader(path), false).unwrap();
+        standin.record(true);
+        Stage { standin, issuer, folder, app: Some(app) }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.app.as_ref().expect("it runs").address
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.app.as_ref().expect("it runs").admin_address
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Rewrites the configuration with further sections.
+    pub fn configure(&self, extra: &str) {
+        std::fs::write(self.path("countersign.yaml"), configuration(&self.standin.url(), extra)).unwrap();
+    }
+
+    pub fn claims(partner: &str, roles: &[&str]) -> Value {
+        let now = Timestamp::now().as_second();
+        json!({
+            "iss": format!("https://login.example/{partner}/v2.0"),
+            "aud": "api://countersign",
+            "tid": partner,
+            "roles": roles,
+            "oid": "1f0c2d3e-0000-4000-8000-00000000d3e0",
+            "exp": now + 600,
+        })
+    }
+
+    pub fn token(&self, partner: &str, roles: &[&str]) -> String {
+        self.issuer.token(&Stage::claims(partner, roles))
+    }
+
+    /// The Authorization of an agent of the partner that has signed.
+    pub fn agent(&self) -> String {
+        format!("Bearer {}", self.token(PARTNER, &["AdminAgent"]))
+    }
+
+    /// Sends one request on a connection of its own, with the agent's token unless another is given.
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut connection = Connection::open(self.address());
+        connection.send(&self.request(method, target, headers, body));
+        connection.try_read(method == "HEAD").expect("an answer")
+    }
+
+    /// A request as bytes, with the agent's token unless another is given, and as JSON unless it says otherwise.
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+        let agent = self.agent();
+        let mut all: Vec<(&str, &str)> = headers.to_vec();
+        let has = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if !has("authorization") {
+            all.push(("Authorization", &agent));
+        }
+        if !body.is_empty() && !has("content-type") {
+            all.push(("Content-Type", "application/json"));
+        }
+        all.retain(|(_, value)| !value.is_empty());
+        request(method, target, &all, body)
+    }
+
+    pub fn order(&self, customer: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("POST", &orders(customer), headers, order().as_bytes())
+    }
+
+    /// The audit records so far, once the gateway has stopped.
+    pub fn stop(&mut self) -> Vec<Value> {
+        self.app.take().expect("it runs").stop();
+        self.records()
+    }
+
+    pub fn records(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("audit.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
+    }
+
+    /// A request to the admin listener.
+    pub fn admin_request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut connection = Connection::open(self.admin());
+        let host = ("Host", "localhost");
+        let all: Vec<(&str, &str)> = headers.iter().copied().chain([host]).collect();
+        connection.send(&request(method, target, &all, b""));
+        connection.read()
+    }
+
+    pub fn reload(&self) -> Answer {
+        self.admin_request("POST", "/reload", &[("Countersign-Admin", "1")])
+    }
+
+    /// The value of a metric, by its whole name with labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let page = self.admin_request("GET", "/metrics", &[]);
+        let text = String::from_utf8(page.body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            // A held request must not keep the drain waiting.
+            self.standin.release();
+            app.stop();
+        }
+    }
+}
+
+pub fn orders(customer: &str) -> String {
+    format!("/v1/customers/{customer}/orders")
+}
+
+pub fn order() -> String {
+    json!({ "lineItems": [{ "offerId": LICENCE, "quantity": 1 }] }).to_string()
+}
