@@ -37,10 +37,12 @@ pub struct Settings {
 impl Settings {
     /// The target of what is sent for a target that was received.
     pub fn target(&self, received: &Uri) -> Result<Uri, http::Error> {
-        let path = received.path_and_query().map_or("/", PathAndQuery::as_str);
         if self.prefix.is_empty() {
-            return Uri::builder().path_and_query(path).build();
+            // As it came, without reading it once more; an absolute target loses its host.
+            let path = received.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+            return Ok(Uri::from(path));
         }
+        let path = received.path_and_query().map_or("/", PathAndQuery::as_str);
         Uri::builder().path_and_query(format!("{}{path}", self.prefix)).build()
     }
 }

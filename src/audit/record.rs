@@ -15,22 +15,46 @@ use crate::policy::id::Guid;
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// What every record has: its kind, its place in its lane, and when it was made.
+/// What every record begins with: its kind, its place in its lane, and when it was made.
+///
+/// The record's own members follow in the same object: [`append`] joins the two texts, which costs a fifth of what a
+/// flattened structure does.
 #[derive(Serialize)]
-pub struct Envelope<'a, T> {
+struct Envelope {
     kind: &'static str,
     lane: usize,
     seq: u64,
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "moment")]
     time: Timestamp,
-    #[serde(flatten)]
-    body: &'a T,
 }
 
-impl<'a, T> Envelope<'a, T> {
-    /// Puts a record in its place.
-    pub fn new(kind: &'static str, lane: usize, seq: u64, time: Timestamp, body: &'a T) -> Envelope<'a, T> {
-        Envelope { kind, lane, seq, time, body }
+/// Appends a record as one line.
+pub fn append(
+    lines: &mut Vec<u8>,
+    kind: &'static str,
+    lane: usize,
+    seq: u64,
+    time: Timestamp,
+    record: &impl Serialize,
+) {
+    serde_json::to_writer(&mut *lines, &Envelope { kind, lane, seq, time }).expect("a record is plain data");
+    let joint = lines.len() - 1;
+    serde_json::to_writer(&mut *lines, record).expect("a record is plain data");
+    // `}{` between the two objects becomes `,`.
+    lines[joint + 1] = b',';
+    lines.remove(joint);
+    lines.push(b'\n');
+}
+
+/// A moment in whole milliseconds.
+fn moment<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{at:.3}"))
+}
+
+fn optional_moment<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -77,6 +101,10 @@ pub struct DecisionRecord<'a> {
     resellers: Vec<ResellerRecord<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     needs: Vec<NeedRecord>,
+    /// Rules that were met, all lines and parties of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    met: Vec<&'a str>,
+    /// What every other rule found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingRecord<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -122,10 +150,8 @@ struct NeedRecord {
     #[serde(serialize_with = "text")]
     id: crate::policy::agreement::Party,
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_moment")]
     accepted_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
-    observed_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_s: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
@@ -238,9 +264,11 @@ impl<'a> DecisionRecord<'a> {
                 .map(|reseller| ResellerRecord { id: reseller.id, at: &reseller.at })
                 .collect(),
             needs: needs(parts),
+            met: met(parts),
             findings: decision
                 .findings()
                 .iter()
+                .filter(|finding| finding.outcome != Outcome::Met)
                 .map(|finding| FindingRecord {
                     rule: rule_name(finding),
                     need: finding.need,
@@ -259,6 +287,21 @@ impl<'a> DecisionRecord<'a> {
     }
 }
 
+/// The rules that found nothing but being met.
+fn met<'a>(parts: &DecisionParts<'a>) -> Vec<&'a str> {
+    let findings = parts.decision.findings();
+    let mut met = Vec::with_capacity(findings.len());
+    for (at, finding) in findings.iter().enumerate() {
+        // Findings of one rule stand together.
+        let is_first = at == 0 || findings[at - 1].rule != finding.rule;
+        let of_rule = findings[at..].iter().take_while(|other| other.rule == finding.rule);
+        if is_first && of_rule.clone().all(|other| other.outcome == Outcome::Met) {
+            met.push(parts.policy.rules[finding.rule].name.as_str());
+        }
+    }
+    met
+}
+
 fn needs(parts: &DecisionParts<'_>) -> Vec<NeedRecord> {
     let Some((needs, statuses)) = parts.statuses else { return Vec::new() };
     let record = |(need, answer): (&Need, &crate::policy::agreement::Answer)| NeedRecord {
@@ -270,7 +313,6 @@ fn needs(parts: &DecisionParts<'_>) -> Vec<NeedRecord> {
             Status::Accepted { at } => at,
             _ => None,
         }),
-        observed_at: answer.last.map(|fact| fact.observed_at),
         age_s: answer.last.map(|fact| parts.at.duration_since(fact.asked_at).as_secs()),
         source: answer.last.map(|fact| fact.source),
         failure: answer.failure.map(|failure| failure.as_str()),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 use serde::Serialize;
 
-use crate::audit::record::{DecisionParts, DecisionRecord, Envelope, RECORD_BYTES_MAX, SummaryRecord};
+use crate::audit::record::{self, DecisionParts, DecisionRecord, RECORD_BYTES_MAX, SummaryRecord};
 use crate::metrics::Metrics;
 use crate::policy::agreement::named_enum;
 
@@ -192,9 +192,7 @@ impl Lane {
     }
 
     fn serialise(&mut self, kind: &'static str, at: Timestamp, record: &impl Serialize) {
-        let envelope = Envelope::new(kind, self.number, self.seq, at, record);
-        serde_json::to_writer(&mut self.lines, &envelope).expect("a record is plain data");
-        self.lines.push(b'\n');
+        record::append(&mut self.lines, kind, self.number, self.seq, at, record);
         self.seq += 1;
     }
 

@@ -18,16 +18,17 @@ use crate::proxy::worker::Worker;
 
 /// Sends a request upstream. It takes a permit, which only an allowing decision gives, and a receipt, which only the
 /// audit lane gives: what is not allowed and recorded can not be forwarded.
+#[allow(clippy::too_many_arguments)]
 pub async fn forward(
     worker: Rc<Worker>,
     upstream: &client::Settings,
     parts: Parts,
     body: Outgoing,
+    started: Instant,
     recorded: Option<Recorded>,
     _permit: Permit,
     _receipt: Receipt,
 ) -> Result<Response<AnswerBody>, Reason> {
-    let started = Instant::now();
     let metrics = &worker.shared.metrics;
     let sent = match request(upstream, parts, body) {
         Some(request) => worker.pool.send(upstream, request, started).await,

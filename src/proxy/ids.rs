@@ -64,7 +64,10 @@ impl IdMaker {
     /// A `traceparent` (W3C Trace Context section 3.2) that asks nobody to sample.
     pub fn traceparent(&self) -> HeaderValue {
         let (trace, span) = (self.bits() | 1, (self.bits() as u64) | 1);
-        HeaderValue::from_str(&format!("00-{trace:032x}-{span:016x}-00")).expect("hexadecimal is plain text")
+        let mut text = *b"00-................................-................-00";
+        write_hex(trace, &mut text[3..35]);
+        write_hex(span.into(), &mut text[36..52]);
+        HeaderValue::from_bytes(&text).expect("hexadecimal is plain text")
     }
 
     fn bits(&self) -> u128 {
@@ -72,6 +75,13 @@ impl IdMaker {
         self.next.set(counted.wrapping_add(1));
         let mixed = counted.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.lane;
         u128::from(mixed) << 64 | u128::from(counted.rotate_left(32) ^ self.lane.rotate_left(17))
+    }
+}
+
+fn write_hex(value: u128, text: &mut [u8]) {
+    let digits = text.len();
+    for (at, byte) in text.iter_mut().enumerate() {
+        *byte = b"0123456789abcdef"[(value >> (4 * (digits - 1 - at))) as usize & 15];
     }
 }
 
@@ -93,5 +103,9 @@ mod tests {
         assert_eq!(ids[0].len(), 26);
         assert_ne!(maker.guid().as_str(), maker.guid().as_str());
         assert_eq!(&maker.guid().as_str()[14..15], "8");
+        let traceparent = maker.traceparent();
+        let fields: Vec<&str> = traceparent.to_str().unwrap().split('-').collect();
+        assert_eq!(fields.iter().map(|field| field.len()).collect::<Vec<_>>(), [2, 32, 16, 2]);
+        assert!(fields.iter().all(|field| u128::from_str_radix(field, 16).is_ok()));
     }
 }

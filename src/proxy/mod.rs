@@ -19,6 +19,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
@@ -272,7 +273,8 @@ impl Passage {
         self.count_findings(decision);
         let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
         snapshot.allowed[operation.index()].inc();
-        self.worker.shared.metrics.decided(self.now.mono.elapsed());
+        let decided = Instant::now();
+        self.worker.shared.metrics.decided(decided - self.now.mono);
 
         let notice = self.notice(&parts.headers, decision, known);
         let echoed = Echoed::of(&parts.headers);
@@ -287,12 +289,13 @@ impl Passage {
         }
         let recorded = is_recorded.then(|| Recorded {
             id: self.id,
-            since: self.now.mono,
+            since: decided,
             names_orders: class.is_gated() && class != Class::Draft,
         });
         let (worker, configuration) = (Rc::clone(&self.worker), Rc::clone(&self.snapshot));
         let exchange = async move {
-            forward::forward(worker, &configuration.upstream, parts, body, recorded, permit, receipt).await
+            forward::forward(worker, &configuration.upstream, parts, body, decided, recorded, permit, receipt)
+                .await
         };
         let forwarded = match class.is_gated() {
             // What is recorded as allowed runs to its end, whether or not its caller stays.
