@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod file;
 pub mod flights;
+pub mod near;
 pub mod source;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::agreements::cache::{FactCache, Kept, Settings, fallback};
 use crate::agreements::flights::{Flights, Waiter};
+use crate::agreements::near::NearFacts;
 use crate::agreements::source::{Said, Sources};
 use crate::clock::Now;
 use crate::policy::agreement::{Answer, Fact, Failure, Key, Statuses};
@@ -56,6 +58,33 @@ impl Agreements {
     /// How many answers are kept.
     pub fn kept(&self) -> u64 {
         self.cache.len()
+    }
+
+    /// The answers to a plan's needs, if all of them are at hand and fresh: no waiting, and for what this worker used
+    /// a moment ago not even a look at what workers share.
+    pub fn at_hand(
+        &self,
+        near: &mut NearFacts,
+        sources: &Sources,
+        settings: &Settings,
+        needs: &[Need],
+        now: Now,
+    ) -> Option<Statuses> {
+        let generation = sources.generation.load(Ordering::Acquire);
+        let mut answers = Vec::with_capacity(needs.len());
+        for need in needs {
+            let is_fresh = |kept: &Kept| kept.is_fresh(settings, generation, now);
+            let kept = match near.get(&need.key, now.mono).filter(is_fresh) {
+                Some(kept) => kept,
+                None => {
+                    let kept = self.cache.get(&need.key).filter(is_fresh)?;
+                    near.put(need.key, kept, now.mono);
+                    kept
+                }
+            };
+            answers.push(kept.answer);
+        }
+        Some(Statuses { answers, stale_max: stale_max(settings) })
     }
 
     /// The answers to a plan's needs, from the cache where they are fresh. Only needs that decide are waited for.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::identity::claims::{Claims, TokenFault, Verifier};
-use crate::identity::tokens::{TokenCache, TokenLookup};
+use crate::identity::tokens::{NearTokens, TokenCache, TokenLookup};
 use crate::policy::agreement::{Cloud, Region};
 use crate::policy::facts::{Caller, Country, PartnerKind, Profile};
 use crate::policy::id::Guid;
@@ -99,11 +99,12 @@ pub fn identify(
     verifier: &Verifier,
     partners: &Partners,
     cache: &TokenCache,
+    near: &mut NearTokens,
     generation: u64,
     token: &str,
     now: Now,
 ) -> (Result<Identified, (Reason, Option<&'static str>)>, TokenLookup) {
-    let (claims, lookup) = cache.verify(verifier, generation, token, now);
+    let (claims, lookup) = cache.verify(near, verifier, generation, token, now);
     let identified = match claims {
         Err(TokenFault::Invalid(detail)) => Err((Reason::TokenInvalid, Some(detail))),
         Err(TokenFault::Expired) => Err((Reason::TokenExpired, None)),

@@ -218,12 +218,23 @@ impl Passage {
             return self.deny(&parts.headers, &decision, known);
         }
         let agreements = &self.worker.shared.agreements;
-        let (mut statuses, counts) =
-            agreements.look_up(&snapshot.sources, &snapshot.freshness, plan.needs(), self.now).await;
+        let (sources, freshness, needs) = (&snapshot.sources, &snapshot.freshness, plan.needs());
+        let at_hand =
+            agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), sources, freshness, needs, self.now);
+        let mut statuses = match at_hand {
+            Some(statuses) => {
+                self.worker.shared.metrics.lookup_hits.inc_by(needs.len() as u64);
+                statuses
+            }
+            None => {
+                let (statuses, counts) = agreements.look_up(sources, freshness, needs, self.now).await;
+                self.count(counts);
+                statuses
+            }
+        };
         let mut decision = plan.decide(&statuses);
-        self.count(counts);
         // Before a denial rests on something old, it is asked once more: it may have been signed a moment ago.
-        let recheck_after = snapshot.freshness.recheck_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        let recheck_after = freshness.recheck_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
         let old = plan.old_unmet(&decision, recheck_after);
         if !old.is_empty() {
             self.worker.shared.metrics.rechecks.inc();
@@ -240,7 +251,7 @@ impl Passage {
             self.count(counts);
             decision = plan.decide(&statuses);
         }
-        let known = Known { statuses: Some((plan.needs(), &statuses)), ..known };
+        let known = Known { statuses: Some((needs, &statuses)), ..known };
         match decision.permit() {
             None => self.deny(&parts.headers, &decision, known),
             Some(permit) => self.forward(parts, head, body, &decision, permit, known).await,
@@ -369,6 +380,7 @@ impl Passage {
             &snapshot.verifier,
             &snapshot.partners,
             &shared.tokens,
+            &mut self.worker.near_tokens.borrow_mut(),
             snapshot.generation,
             token,
             self.now,

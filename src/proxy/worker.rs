@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::agreements::near::NearFacts;
 use crate::audit::writer::Lane;
 use crate::client::Pool;
+use crate::identity::tokens::NearTokens;
 use crate::proxy::ids::IdMaker;
 use crate::proxy::snapshot::{Shared, Snapshot};
 
@@ -21,6 +23,10 @@ pub struct Worker {
     pub lane: RefCell<Lane>,
     /// Its ids.
     pub ids: IdMaker,
+    /// Its copies of verified tokens.
+    pub near_tokens: RefCell<NearTokens>,
+    /// Its copies of facts.
+    pub near_facts: RefCell<NearFacts>,
     snapshot: RefCell<Rc<Arc<Snapshot>>>,
     installed: Cell<u64>,
     pool_opened: Cell<u64>,
@@ -47,6 +53,8 @@ impl Worker {
             pool: Pool::default(),
             lane: RefCell::new(lane),
             ids: IdMaker::default(),
+            near_tokens: RefCell::default(),
+            near_facts: RefCell::default(),
             snapshot: RefCell::new(Rc::new(snapshot)),
             installed: Cell::new(installed),
             pool_opened: Cell::new(0),
