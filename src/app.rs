@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +23,7 @@ use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
 use crate::metrics::Metrics;
 use crate::policy::id::Name;
+use crate::proxy::Peer;
 use crate::proxy::snapshot::{Shared, Snapshot};
 use crate::proxy::worker::Worker;
 use crate::server::{self, Server, WorkerContext};
@@ -405,6 +407,8 @@ fn build_snapshot(
         sources,
         freshness: settings.agreements.cache,
         catalogue: settings.catalogue.clone(),
+        upstream_host: HeaderValue::from_str(settings.upstream.client.authority.as_str())
+            .expect("an authority is plain text"),
         upstream: settings.upstream.client.clone(),
         forward_authorization: settings.upstream.forward_authorization,
         limits: settings.limits,
@@ -464,8 +468,9 @@ impl server::Worker for GatewayWorker {
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + 'static {
         let worker = Rc::clone(&self.0);
-        server::serve(context, stream, peer, move |request, peer| {
-            crate::proxy::handle(Rc::clone(&worker), request, peer.address.ip())
+        let peer_known = Rc::new(Peer::new(peer.ip()));
+        server::serve(context, stream, peer, move |request| {
+            crate::proxy::handle(Rc::clone(&worker), request, Rc::clone(&peer_known))
         })
     }
 

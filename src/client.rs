@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use crate::deadline::Deadlines;
 
 /// The most idle connections that a worker keeps.
 const IDLE_MAX: usize = 256;
@@ -103,8 +105,9 @@ impl Body for Outgoing {
 }
 
 /// The connections of one worker. It stays on its thread.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Pool {
+    deadlines: Deadlines,
     idle: Rc<RefCell<Vec<Idle>>>,
     opened: Rc<Cell<u64>>,
 }
@@ -133,6 +136,11 @@ impl Lease {
 }
 
 impl Pool {
+    /// A pool whose waits end with these deadlines.
+    pub fn new(deadlines: Deadlines) -> Pool {
+        Pool { deadlines, idle: Rc::default(), opened: Rc::default() }
+    }
+
     /// How many connections were opened so far.
     pub fn opened(&self) -> u64 {
         self.opened.get()
@@ -153,7 +161,7 @@ impl Pool {
         mut request: Request<Outgoing>,
         now: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let deadline = tokio::time::Instant::from_std(now + settings.response_timeout);
+        let until = now + settings.response_timeout;
         loop {
             let kept = self.take_idle(settings, now);
             let is_new = kept.is_none();
@@ -161,7 +169,7 @@ impl Pool {
                 Some(sender) => sender,
                 None => self.connect(settings).await?,
             };
-            let answer = tokio::time::timeout_at(deadline, sender.try_send_request(request)).await;
+            let answer = self.deadlines.within(until, pin!(sender.try_send_request(request))).await;
             match answer {
                 Err(_) => return Err(Failure::Timeout),
                 Ok(Ok(response)) => {

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod extract;
 pub mod identity;
 pub mod judge;

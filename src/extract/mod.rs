@@ -87,10 +87,10 @@ fn customer(
             let Some(document) = document else {
                 return refuse(Reason::InvalidCustomer, "the body names no customer");
             };
-            match find(document, 0, pattern).as_slice() {
-                [node] => text(document, *node).and_then(Guid::parse),
-                _ => None,
-            }
+            find_one(document, 0, pattern)
+                .unwrap_or(None)
+                .and_then(|node| text(document, node))
+                .and_then(Guid::parse)
         }
     };
     let Some(customer) = customer else {
@@ -154,11 +154,10 @@ fn product_id<'d>(
 ) -> Result<Option<Cow<'d, str>>, Refusal> {
     let mut id: Option<Cow<'d, str>> = None;
     for part in parts {
-        let found = find(document, line, part);
-        let node = match found.as_slice() {
-            [] => break,
-            [node] => *node,
-            _ => return refuse(Reason::UnreadableLines, "a line names its product twice"),
+        let node = match find_one(document, line, part) {
+            Ok(Some(node)) => node,
+            Ok(None) => break,
+            Err(()) => return refuse(Reason::UnreadableLines, "a line does not name its product plainly"),
         };
         let text = match &document.node(node).value {
             Value::Null => break,
@@ -189,7 +188,16 @@ fn resellers(
     let mut nodes = Vec::new();
     let unreadable =
         |()| Refusal { reason: Reason::InvalidReseller, detail: "resellers are named by no list" };
+    // Most names are told apart by their length alone.
+    let first_name = |pattern: &Pattern| match pattern.steps.first() {
+        Some(Step::Member(name)) => 1u64 << name.len().min(63),
+        _ => 0,
+    };
+    let lengths = policy.reseller_members.iter().fold(0, |lengths, pattern| lengths | first_name(pattern));
     for (at, node) in document.nodes().skip(1) {
+        if lengths >> node.key.len().min(63) & 1 == 0 {
+            continue;
+        }
         for pattern in &policy.reseller_members {
             let Some((Step::Member(name), rest)) = pattern.steps.split_first() else { continue };
             let here = pattern.anywhere || node.parent == 0;
@@ -237,12 +245,18 @@ fn text<'d>(document: &'d Document<'_>, node: usize) -> Option<&'d str> {
     }
 }
 
-/// What a pattern finds below a node; nothing where the body has another form.
-fn find(document: &Document<'_>, from: usize, pattern: &Pattern) -> Vec<usize> {
+/// The one node that a pattern finds below another; two of them, or a body of another form, are an error.
+fn find_one(document: &Document<'_>, from: usize, pattern: &Pattern) -> Result<Option<usize>, ()> {
+    // Nearly always the name of one member.
+    if let ([Step::Member(name)], Value::Object) = (pattern.steps.as_slice(), &document.node(from).value) {
+        return Ok(document.member(from, name));
+    }
     let mut found = Vec::new();
-    match find_into(document, from, &pattern.steps, &mut found) {
-        Ok(()) => found,
-        Err(()) => Vec::new(),
+    find_into(document, from, &pattern.steps, &mut found)?;
+    match found.as_slice() {
+        [] => Ok(None),
+        [node] => Ok(Some(*node)),
+        _ => Err(()),
     }
 }
 

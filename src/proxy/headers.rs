@@ -196,7 +196,7 @@ pub struct Added<'a> {
     /// The upstream's host and port.
     pub host: HeaderValue,
     /// The caller's address.
-    pub address: std::net::IpAddr,
+    pub address: &'a HeaderValue,
     /// The verified partner and roles; `None` for a request without a caller.
     pub identity: Option<(HeaderValue, HeaderValue)>,
     /// The decision's id, where it is recorded.
@@ -211,8 +211,7 @@ pub fn prepare(headers: &mut HeaderMap, head: &Head, added: Added<'_>) {
     if let Some(host) = headers.insert(header::HOST, added.host) {
         headers.insert(FORWARDED_HOST, host);
     }
-    let address = added.address.to_string();
-    headers.insert(FORWARDED_FOR, HeaderValue::from_str(&address).expect("an address is plain text"));
+    headers.insert(FORWARDED_FOR, added.address.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some((partner, roles)) = added.identity {
         headers.insert(PARTNER, partner);

@@ -1,19 +1,20 @@
 //! Intake: the body of a judged request, whole and bounded, as the very bytes that will be forwarded.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::clock::Now;
+use crate::deadline::Elapsed;
 use crate::extract::Refusal;
 use crate::policy::reason::Reason;
 use crate::proxy::snapshot::{Limits, Shared};
+use crate::proxy::worker::Worker;
 
 /// A body that is held, counted against the whole process until it is dropped.
 pub struct Held<'s> {
@@ -49,30 +50,19 @@ fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
 }
 
 /// Reads a body to its end.
-pub async fn read_body<'s>(body: Incoming, limits: &Limits, shared: &'s Shared) -> Result<Held<'s>, Refusal> {
+pub async fn read_body<'s>(
+    body: Incoming,
+    limits: &Limits,
+    worker: &'s Worker,
+    now: Now,
+) -> Result<Held<'s>, Refusal> {
     if body.size_hint().lower() > limits.body_bytes_max as u64 {
         return refuse(Reason::BodyTooLarge, "the body is longer than `limits.body_bytes`");
     }
-    let mut collecting = pin!(collect(body, limits, shared));
-    // Most bodies arrive with their head: no timer for them.
-    let first = poll_fn(|cx| match collecting.as_mut().poll(cx) {
-        Poll::Ready(held) => Poll::Ready(Some(held)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await;
-    match first {
-        Some(held) => held,
-        None => within(limits.body_timeout, collecting).await,
-    }
-}
-
-async fn within<'s>(
-    limit: Duration,
-    collecting: Pin<&mut impl Future<Output = Result<Held<'s>, Refusal>>>,
-) -> Result<Held<'s>, Refusal> {
-    match tokio::time::timeout(limit, collecting).await {
+    let collecting = pin!(collect(body, limits, &worker.shared));
+    match worker.deadlines.within(now.mono + limits.body_timeout, collecting).await {
         Ok(held) => held,
-        Err(_) => refuse(Reason::BodyTimeout, "the body did not arrive in time"),
+        Err(Elapsed) => refuse(Reason::BodyTimeout, "the body did not arrive in time"),
     }
 }
 

@@ -58,7 +58,24 @@ struct Passage {
     snapshot: Rc<Arc<Snapshot>>,
     id: DecisionId,
     now: Now,
+    peer: Rc<Peer>,
+}
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub struct Peer {
     address: IpAddr,
+    header: HeaderValue,
+}
+
+impl Peer {
+    /// A peer by its address, which is written out once for all its requests.
+    pub fn new(address: IpAddr) -> Peer {
+        // An IPv4 caller on a dual-stack socket is an IPv4 caller.
+        let address = address.to_canonical();
+        let header = HeaderValue::from_str(&address.to_string()).expect("an address is plain text");
+        Peer { address, header }
+    }
 }
 
 /// What is known when the decision is recorded.
@@ -76,7 +93,7 @@ struct Known<'a> {
 pub async fn handle(
     worker: Rc<Worker>,
     request: HttpRequest<Incoming>,
-    address: IpAddr,
+    peer: Rc<Peer>,
 ) -> Response<AnswerBody> {
     let _in_flight = InFlight::new(&worker);
     let now = Now::read();
@@ -85,7 +102,7 @@ pub async fn handle(
         id: worker.ids.decision(now.wall),
         worker: Rc::clone(&worker),
         now,
-        address,
+        peer,
     };
     let answer = CatchUnwind(pin!(passage.answer(request))).await;
     answer.unwrap_or_else(|()| {
@@ -172,7 +189,8 @@ impl Passage {
                 self.judge(parts, &head, Outgoing::Streamed(body), &request, &identified, known).await
             }
             Route::Judge(endpoint) => {
-                let held = match intake::read_body(body, &self.snapshot.limits, &self.worker.shared).await {
+                let held = match intake::read_body(body, &self.snapshot.limits, &self.worker, self.now).await
+                {
                     Ok(held) => held,
                     Err(refusal) => return self.refuse(&parts, refusal, known),
                 };
@@ -293,7 +311,7 @@ impl Passage {
         let host =
             HeaderValue::from_str(snapshot.upstream.authority.as_str()).expect("an authority is plain text");
         let decision_id = is_recorded.then(|| self.id.as_str());
-        let added = Added { host, address: self.address, identity, decision: decision_id };
+        let added = Added { host, address: &self.peer.header, identity, decision: decision_id };
         headers::prepare(&mut parts.headers, head, added);
         if !snapshot.forward_authorization {
             parts.headers.remove(AUTHORIZATION);
@@ -436,7 +454,7 @@ impl Passage {
             caller: known.identified.map(|identified| &identified.caller),
             oid: known.identified.and_then(|identified| identified.claims.oid.as_deref()),
             appid: known.identified.and_then(|identified| identified.claims.appid.as_deref()),
-            address: self.address,
+            address: self.peer.address,
             ms_request_id: headers::text(received, &MS_REQUEST_ID),
             ms_correlation_id: headers::text(received, &MS_CORRELATION_ID),
             method: known.method,

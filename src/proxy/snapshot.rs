@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use prometheus::IntCounter;
 
 use crate::agreements::Agreements;
@@ -60,6 +61,8 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// Where requests go.
     pub upstream: client::Settings,
+    /// Its host and port, as a header.
+    pub upstream_host: HeaderValue,
     /// Whether the caller's `Authorization` goes with them.
     pub forward_authorization: bool,
     /// What may be held.

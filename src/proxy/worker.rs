@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use crate::agreements::near::NearFacts;
 use crate::audit::writer::Lane;
 use crate::client::Pool;
+use crate::deadline::Deadlines;
 use crate::identity::tokens::NearTokens;
 use crate::proxy::ids::IdMaker;
 use crate::proxy::snapshot::{Shared, Snapshot};
@@ -17,6 +19,8 @@ use crate::proxy::snapshot::{Shared, Snapshot};
 pub struct Worker {
     /// What all workers share.
     pub shared: Arc<Shared>,
+    /// Its waits with a deadline.
+    pub deadlines: Deadlines,
     /// Connections to the upstream.
     pub pool: Pool,
     /// Its lane of the audit file.
@@ -49,8 +53,10 @@ impl Worker {
         let installed = shared.installed();
         let snapshot = shared.snapshot();
         let lane = Lane::new(number, Arc::clone(&shared.audit), shared.metrics.clone());
+        let deadlines = Deadlines::default();
         Worker {
-            pool: Pool::default(),
+            pool: Pool::new(deadlines.clone()),
+            deadlines,
             lane: RefCell::new(lane),
             ids: IdMaker::default(),
             near_tokens: RefCell::default(),
@@ -87,8 +93,9 @@ impl Worker {
 
     /// What is done now and then rather than on every request.
     pub fn tick(&self) {
-        let idle_timeout = self.snapshot().upstream.idle_timeout;
-        self.pool.close_idle(idle_timeout, std::time::Instant::now());
+        let now = Instant::now();
+        self.deadlines.tick(now);
+        self.pool.close_idle(self.snapshot().upstream.idle_timeout, now);
         let opened = self.pool.opened();
         self.shared.metrics.upstream_connections.inc_by(opened - self.pool_opened.replace(opened));
         self.lane.borrow_mut().tick(Timestamp::now());

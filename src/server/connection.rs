@@ -20,13 +20,6 @@ use tokio::sync::Notify;
 use super::WorkerContext;
 use super::watched::{Movement, Watched};
 
-/// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
-}
-
 /// What is known of an open connection, for the look at all of them every tick.
 pub struct State {
     movement: Rc<Movement>,
@@ -66,7 +59,7 @@ pub async fn serve<B, F>(
     context: Rc<WorkerContext>,
     stream: TcpStream,
     address: SocketAddr,
-    handle: impl Fn(Request<Incoming>, Peer) -> F,
+    handle: impl Fn(Request<Incoming>) -> F,
 ) where
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -86,7 +79,7 @@ pub async fn serve<B, F>(
     let _listed = Listed::new(Rc::clone(&context), Rc::clone(&state));
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = InFlight::new(&context, &movement);
-        let answer = handle(request, Peer { address });
+        let answer = handle(request);
         async move {
             let response = answer.await;
             Ok::<_, Infallible>(response.map(|body| Tracked { body, _in_flight: in_flight }))

@@ -16,7 +16,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
-pub use connection::{Peer, serve};
+pub use connection::serve;
 
 /// How connections are accepted and how long they may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
