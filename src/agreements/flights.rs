@@ -22,11 +22,14 @@ impl Waiter {
     }
 }
 
+/// The answer to come, for each key and generation.
+type UnderWay = HashMap<(Key, u64), watch::Receiver<Option<Kept>>>;
+
 /// The questions that are being asked now. Flights run on the control runtime, not inside a request: a caller that
 /// hangs up cancels nothing for those who wait beside it.
 #[derive(Clone, Debug)]
 pub struct Flights {
-    under_way: Arc<Mutex<HashMap<(Key, u64), watch::Receiver<Option<Kept>>>>>,
+    under_way: Arc<Mutex<UnderWay>>,
     control: Handle,
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, give_up};
 use crate::config;
 
 /// Reads a configuration and reports on it.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Exit, give_up};
 use crate::app::App;
+use crate::cli::exit::{Exit, give_up};
 use crate::config::node::Value;
 use crate::config::{self, Loaded};
 use crate::standin::{Issuer, IssuerAlgorithm, Standin};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Exit, colour, give_up};
 use crate::agreements::file::Ledger;
 use crate::audit::record;
+use crate::cli::exit::{Exit, colour, give_up};
 use crate::config::cases::{caller_of, records_ledger, request};
 use crate::config::node::Node;
 use crate::config::problem::{Span, render};

@@ -3,16 +3,17 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod exit;
 mod explain;
 mod run;
 mod test;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::exit::Exit;
 use crate::config::DEFAULT_PATH;
 
 /// A compliance gateway in front of the ordering APIs of the Microsoft CSP programme.
@@ -41,27 +42,6 @@ enum Command {
     Demo(demo::Arguments),
 }
 
-/// What a command answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Yes.
-    Yes,
-    /// No: invalid, denied, a case failed.
-    No,
-    /// There is no answer: usage, something unreadable, a fault.
-    None,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
-            Exit::Yes => 0,
-            Exit::No => 1,
-            Exit::None => 2,
-        })
-    }
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -80,15 +60,4 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo::demo(&demo),
     };
     exit.into()
-}
-
-/// Whether a stream shows colours.
-fn colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
-/// Tells the operator why there is no answer.
-fn give_up(why: &str) -> Exit {
-    eprintln!("countersign: {why}");
-    Exit::None
 }

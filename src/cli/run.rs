@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, colour, give_up};
 use crate::app::{App, file_loader};
+use crate::cli::exit::{Exit, colour, give_up};
 use crate::config::{self, Log};
 
 /// Runs the gateway.

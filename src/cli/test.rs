@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, give_up};
 use crate::config::cases::{self, Case, Expect};
 use crate::config::problem::render;
 use crate::config::read::Reader;

@@ -275,7 +275,7 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
     let clouds: Vec<&str> = Cloud::ALL.iter().map(|cloud| cloud.as_str()).collect();
     let kind = section.require("kind", |node| reader.choice(node, PartnerKind::parse, &kinds));
     let cloud = section.get("cloud", |node| reader.choice(node, Cloud::parse, &clouds));
-    let country = section.get("country", |node| super::policy::country(reader, node));
+    let country = section.get("country", |node| crate::config::policy::country(reader, node));
     let region = section.get("region", |node| region(reader, node));
     let labels = section.get("labels", |node| {
         let sets = reader.list(node, |item| {
@@ -289,7 +289,7 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
         Some(sets.into_iter().fold(NameSet::EMPTY, NameSet::union))
     });
     let entry_roles = section.get("roles", |node| {
-        let set = super::policy::role_set(reader, node, roles)?;
+        let set = crate::config::policy::role_set(reader, node, roles)?;
         let admin = roles.find(GLOBAL_ADMIN).unwrap_or(NameSet::EMPTY);
         if set.meets(admin) {
             let hint = "a token has to say who is a global administrator".to_owned();

@@ -2,13 +2,14 @@
 
 mod compile;
 mod merge;
+mod names;
 mod operations;
 mod rules;
 mod waivers;
 
 use jiff::Timestamp;
 
-pub use compile::PartnerFacts;
+pub use names::PartnerFacts;
 pub use rules::country;
 pub use waivers::partner_ref;
 
@@ -23,17 +24,6 @@ pub const PRESETS: [(&str, &str); 3] = [
     ("csp-2026", include_str!("../../config/presets/csp-2026.yaml")),
     ("csp-2020", include_str!("../../config/presets/csp-2020.yaml")),
     ("partner-center", include_str!("../../config/presets/partner-center.yaml")),
-];
-
-/// The keys of a policy that a preset may hold as well.
-pub(super) const SHARED_KEYS: [&str; 7] = [
-    "customer_paths",
-    "customer_members",
-    "reseller_members",
-    "products",
-    "agreements",
-    "operations",
-    "rules",
 ];
 
 /// A policy with the text it was made of.

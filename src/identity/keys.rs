@@ -39,7 +39,8 @@ pub struct LoadedKeys {
 
 /// Reads a PEM file with one public key (SubjectPublicKeyInfo, or PKCS#1 for RSA).
 pub fn from_pem(pem: &[u8]) -> Result<LoadedKeys, String> {
-    let readers: [(fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>, &[Algorithm]); 3] = [
+    type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
+    let readers: [(Read, &[Algorithm]); 3] = [
         (DecodingKey::from_rsa_pem, &[Algorithm::RS256, Algorithm::PS256]),
         (DecodingKey::from_ec_pem, &[Algorithm::ES256]),
         (DecodingKey::from_ed_pem, &[Algorithm::EdDSA]),

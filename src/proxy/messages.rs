@@ -59,7 +59,7 @@ fn wanted(header: &str) -> Vec<String> {
                 .find_map(|part| part.trim().strip_prefix("q="))
                 .map_or(Some(1.0), |quality| quality.parse::<f32>().ok())?;
             let usable = !tag.is_empty() && tag != "*" && quality > 0.0;
-            usable.then(|| ((quality * 1000.0) as u32, tag))
+            usable.then_some(((quality * 1000.0) as u32, tag))
         })
         .collect();
     tags.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));

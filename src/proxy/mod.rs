@@ -17,7 +17,6 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -46,8 +45,7 @@ use crate::proxy::deny::Denial;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
 use crate::proxy::headers::{Added, Head, MS_CORRELATION_ID, MS_REQUEST_ID, NOTICE, TRACEPARENT};
 use crate::proxy::ids::DecisionId;
-use crate::proxy::snapshot::Snapshot;
-use crate::proxy::worker::Worker;
+use crate::proxy::worker::{InForce, Worker};
 
 /// The first segment of the gateway's own paths; they are never forwarded.
 const OWN_PATHS: &str = ".countersign";
@@ -55,7 +53,7 @@ const OWN_PATHS: &str = ".countersign";
 /// One request on its way through.
 struct Passage {
     worker: Rc<Worker>,
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: Rc<InForce>,
     id: DecisionId,
     now: Now,
     peer: Rc<Peer>,
@@ -223,7 +221,7 @@ impl Passage {
         identified: &Identified,
         known: Known<'_>,
     ) -> Response<AnswerBody> {
-        let snapshot = &**self.snapshot;
+        let snapshot = &*self.snapshot;
         let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
         let plan = match snapshot.policy.plan(facts) {
             Ok(plan) => plan,
@@ -285,7 +283,7 @@ impl Passage {
         permit: Permit,
         known: Known<'_>,
     ) -> Response<AnswerBody> {
-        let snapshot = &**self.snapshot;
+        let snapshot = &*self.snapshot;
         let class = known.request.map_or(Class::Read, |request| request.class);
         let is_recorded = class != Class::Read || snapshot.audit.reads;
         let receipt = match is_recorded {
@@ -392,7 +390,7 @@ impl Passage {
             Ok(None) => return Err((Reason::TokenMissing, None)),
             Err(refusal) => return Err((refusal.reason, Some(refusal.detail))),
         };
-        let snapshot = &**self.snapshot;
+        let snapshot = &*self.snapshot;
         let shared = &self.worker.shared;
         let (identified, lookup) = identity::identify(
             &snapshot.verifier,
@@ -444,7 +442,7 @@ impl Passage {
         decision: &Decision,
         known: Known<'_>,
     ) -> Result<Receipt, NotRecorded> {
-        let snapshot = &**self.snapshot;
+        let snapshot = &*self.snapshot;
         let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
         let parts = DecisionParts {
             id: self.id.as_str(),
@@ -486,7 +484,7 @@ impl Passage {
         decision: &Decision,
         known: Known<'_>,
     ) -> Response<AnswerBody> {
-        let snapshot = &**self.snapshot;
+        let snapshot = &*self.snapshot;
         let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
         if let Verdict::Deny(reason) = decision.verdict() {
             let name = &snapshot.policy.operations[operation.index()].name;

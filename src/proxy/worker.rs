@@ -1,6 +1,7 @@
 //! A worker's own state: its connections to the upstream, its audit lane, its ids and the snapshot it works with.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,11 +32,23 @@ pub struct Worker {
     pub near_tokens: RefCell<NearTokens>,
     /// Its copies of facts.
     pub near_facts: RefCell<NearFacts>,
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<Rc<InForce>>,
     installed: Cell<u64>,
     pool_opened: Cell<u64>,
     /// Exchanges whose caller has gone.
     alone: Rc<Cell<usize>>,
+}
+
+/// A worker's share of the configuration in force: its requests count their uses of it here, not where all cores would.
+#[derive(Debug)]
+pub struct InForce(Arc<Snapshot>);
+
+impl Deref for InForce {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
 }
 
 /// Counts an exchange whose caller has gone, until it ends.
@@ -61,7 +74,7 @@ impl Worker {
             ids: IdMaker::default(),
             near_tokens: RefCell::default(),
             near_facts: RefCell::default(),
-            snapshot: RefCell::new(Rc::new(snapshot)),
+            snapshot: RefCell::new(Rc::new(InForce(snapshot))),
             installed: Cell::new(installed),
             pool_opened: Cell::new(0),
             alone: Rc::default(),
@@ -70,12 +83,12 @@ impl Worker {
     }
 
     /// The configuration in force, for the whole of one request.
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Rc<InForce> {
         // A look at one number instead of a count that all cores would share.
         let installed = self.shared.installed();
         if installed != self.installed.get() {
             self.installed.set(installed);
-            *self.snapshot.borrow_mut() = Rc::new(self.shared.snapshot());
+            *self.snapshot.borrow_mut() = Rc::new(InForce(self.shared.snapshot()));
         }
         Rc::clone(&self.snapshot.borrow())
     }

@@ -1,15 +1,15 @@
 //! Serving: one acceptor, one worker thread per core, each connection handed to the least loaded worker.
 
 mod connection;
+mod context;
 mod watched;
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,50 +17,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
 pub use connection::serve;
-
-/// How connections are accepted and how long they may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The address to listen on.
-    pub address: SocketAddr,
-    /// How many workers.
-    pub workers: usize,
-    /// The most connections at a time.
-    pub connections_max: usize,
-    /// The largest header block, in bytes.
-    pub header_bytes_max: usize,
-    /// From the first byte of a request to the end of its headers.
-    pub header_timeout: Duration,
-    /// A connection on which nothing moves for so long is closed, whatever it waits for.
-    pub idle_timeout: Duration,
-    /// A connection older than this ends after the request it is in.
-    pub connection_age: Duration,
-}
-
-/// How busy a worker is; read by the acceptor.
-#[derive(Debug, Default)]
-pub struct Load {
-    /// Requests in flight.
-    pub requests: AtomicUsize,
-    /// Open connections.
-    pub connections: AtomicUsize,
-}
+pub use context::{Load, Settings, WorkerContext};
 
 /// What a worker is told.
 enum Message {
     Connection(TcpStream, SocketAddr),
     Drain,
-}
-
-/// A worker as its own code sees it.
-pub struct WorkerContext {
-    /// Its number.
-    pub number: usize,
-    /// How busy it is.
-    pub load: Arc<Load>,
-    connections: RefCell<Vec<Rc<connection::State>>>,
-    draining: Cell<bool>,
-    limits: Settings,
 }
 
 /// What serves the connections of one worker. It lives on the worker's thread and need not be `Send`.
@@ -120,13 +82,7 @@ impl Server {
                     Err(error) => return drop(started.send(Err(error))),
                 };
                 let _ = started.send(Ok(()));
-                let context = Rc::new(WorkerContext {
-                    number,
-                    load: seat_load,
-                    connections: RefCell::default(),
-                    draining: Cell::new(false),
-                    limits,
-                });
+                let context = Rc::new(WorkerContext::new(number, seat_load, limits));
                 runtime.block_on(work(context, Rc::new(make(number)), receiver));
             })?;
             start.recv().unwrap_or_else(|_| Err(io::Error::other("a worker did not start")))?;
@@ -239,11 +195,11 @@ async fn work<W: Worker>(
                 Some(Message::Drain) | None => context.drain(),
             },
             _ = ticks.tick() => {
-                connection::end_overdue(&context);
+                context.end_overdue();
                 worker.tick();
             }
         }
-        if context.draining.get() {
+        if context.is_draining() {
             break;
         }
     }
@@ -253,7 +209,7 @@ async fn work<W: Worker>(
             open(&context, &worker, stream, peer);
         }
         context.drain();
-        connection::end_overdue(&context);
+        context.end_overdue();
         worker.tick();
     }
     worker.finish().await;
@@ -281,15 +237,6 @@ struct Counted(Arc<Load>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl WorkerContext {
-    fn drain(&self) {
-        self.draining.set(true);
-        for state in self.connections.borrow().iter() {
-            state.end_between_requests();
-        }
     }
 }
 

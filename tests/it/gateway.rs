@@ -45,7 +45,7 @@ fn an_allowed_order_is_forwarded_as_the_very_bytes_that_were_judged() {
     };
     assert_eq!(all("countersign-partner"), [PARTNER]);
     assert_eq!(all("countersign-roles"), ["admin_agent"]);
-    assert_eq!(all("countersign-decision"), [id.clone()]);
+    assert_eq!(all("countersign-decision"), std::slice::from_ref(&id));
     assert_eq!(all("host"), [stage.standin.address().to_string()]);
     assert_eq!(all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(all("if-match"), ["\"e\""]);

@@ -142,11 +142,6 @@ impl Connection {
         assert!(line.starts_with("HTTP/1.1 100"), "{line}");
         self.fields().expect("its end");
     }
-
-    /// Whether the other side closes without another byte.
-    pub fn is_closed(&mut self) -> bool {
-        self.unread.is_empty() && matches!(self.fill(), Ok(0) | Err(_))
-    }
 }
 
 /// A request as bytes, with a length where it has a body.

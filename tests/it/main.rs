@@ -1,7 +1,10 @@
 //! Every integration test, in one binary.
 
+mod architecture;
+mod cli;
 mod gateway;
 mod http;
 mod policy_tables;
+mod properties;
 mod stage;
 mod support;

@@ -7,12 +7,12 @@ use countersign::config::policy::{self, CompiledPolicy, PartnerFacts};
 use countersign::config::problem::render;
 use countersign::config::read::Reader;
 use countersign::policy::Policy;
-use countersign::policy::agreement::{Answer, Cloud, Failure, PartyKind, Statuses};
+use countersign::policy::agreement::{Cloud, PartyKind};
 use countersign::policy::decision::Need;
 use countersign::policy::facts::{Caller, Country, PartnerKind, Profile};
 use countersign::policy::id::Guid;
 use countersign::policy::role::{NameSet, NameTable};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// The tenant of the caller in tests of the core.
 pub const PARTNER: &str = "11111111-aaaa-4bbb-8ccc-000000000001";
@@ -57,15 +57,6 @@ pub fn caller(policy: &Policy) -> Caller {
         labels: NameSet::EMPTY,
     };
     Caller { partner, billing: partner, roles: policy.roles.find("admin_agent").unwrap() }
-}
-
-/// The same answer to every need.
-pub fn all(needs: &[Need], answer: Answer) -> Statuses {
-    Statuses { answers: vec![answer; needs.len()], stale_max: SignedDuration::from_hours(13) }
-}
-
-pub fn unrecorded() -> Answer {
-    Answer::failed(Failure::Unrecorded)
 }
 
 /// The kinds of party among needs, in the order partner, reseller, customer.

@@ -2,71 +2,17 @@
 
 use jiff::Timestamp;
 
-use super::operations::{Operations, pattern};
-use super::{SHARED_KEYS, rules, waivers};
 use crate::config::node::Node;
-use crate::config::problem::Span;
+use crate::config::policy::merge::SHARED_KEYS;
+use crate::config::policy::names::{Names, PartnerFacts};
+use crate::config::policy::operations::{Operations, pattern};
+use crate::config::policy::{rules, waivers};
 use crate::config::read::Reader;
-use crate::policy::condition::{Truth, When};
-use crate::policy::facts::PartnerKind;
-use crate::policy::operation::Operation;
+use crate::policy::condition::Truth;
 use crate::policy::product::{ProductPattern, Products};
 use crate::policy::role::NameTable;
 use crate::policy::rule::{Mode, Rule};
-use crate::policy::{AgreementInfo, Options, Policy, Unlisted};
-
-/// The names that rules may use.
-pub struct Names<'a> {
-    /// Operations.
-    pub operations: &'a [Operation],
-    /// Product classes.
-    pub product_classes: &'a NameTable,
-    /// Roles.
-    pub roles: &'a NameTable,
-    /// Labels that partners carry.
-    pub labels: &'a NameTable,
-    /// Agreements.
-    pub agreements: &'a [AgreementInfo],
-}
-
-/// What the partners table can tell rules.
-#[derive(Clone, Debug, Default)]
-pub struct PartnerFacts {
-    /// The labels that partners carry.
-    pub labels: NameTable,
-    /// For each entry: where it stands, what it is, and whether it has a country and a region.
-    pub entries: Vec<(Span, PartnerKind, bool, bool)>,
-}
-
-impl PartnerFacts {
-    /// Notes the first entry that lacks what a rule asks of it.
-    pub fn check(&self, reader: &Reader, rule: &str, when: &When) {
-        let concerned =
-            |kind: &PartnerKind| when.partner_kinds.as_ref().is_none_or(|kinds| kinds.contains(kind));
-        let mut entries = self.entries.iter().filter(|(_, kind, ..)| concerned(kind));
-        let lacking = entries.find_map(|(span, _, country, region)| {
-            if asks_country(when) && !country {
-                Some((*span, "country"))
-            } else if asks_region(when) && !region {
-                Some((*span, "region"))
-            } else {
-                None
-            }
-        });
-        if let Some((span, fact)) = lacking {
-            let message = format!("the entry has no `{fact}`, which rule `{rule}` asks");
-            reader.error(span, message, Some(format!("add `{fact}`, or set the rule's mode to `off`")));
-        }
-    }
-}
-
-fn asks_country(when: &When) -> bool {
-    when.countries.is_some() || when.not.iter().any(asks_country)
-}
-
-fn asks_region(when: &When) -> bool {
-    when.regions.is_some() || when.not.iter().any(asks_region)
-}
+use crate::policy::{Options, Policy, Unlisted};
 
 /// Compiles a merged tree; `own` is the section as the operator wrote it.
 pub fn compile(

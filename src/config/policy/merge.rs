@@ -1,8 +1,18 @@
 //! Merging: an override by name replaces whole keys; it never merges inside one.
 
-use super::SHARED_KEYS;
 use crate::config::node::{Node, Value};
 use crate::config::read::Reader;
+
+/// The keys of a policy that a preset may hold as well.
+pub const SHARED_KEYS: [&str; 7] = [
+    "customer_paths",
+    "customer_members",
+    "reseller_members",
+    "products",
+    "agreements",
+    "operations",
+    "rules",
+];
 
 /// Lays the shared keys of one tree over another.
 pub fn merge(reader: &Reader, base: &mut Node, over: &Node) {

@@ -1,7 +1,7 @@
 //! Rules: from configuration to typed conditions and requirements.
 
-use super::compile::{Names, PartnerFacts};
 use crate::config::node::{Node, Value};
+use crate::config::policy::names::{Names, PartnerFacts};
 use crate::config::problem::Span;
 use crate::config::read::{Reader, did_you_mean, quoted};
 use crate::policy::AgreementInfo;

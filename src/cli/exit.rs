@@ -1,0 +1,36 @@
+//! Exit codes, and how a command gives up.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// What a command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Yes.
+    Yes,
+    /// No: invalid, denied, a case failed.
+    No,
+    /// There is no answer: usage, something unreadable, a fault.
+    None,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Yes => 0,
+            Exit::No => 1,
+            Exit::None => 2,
+        })
+    }
+}
+
+/// Whether a stream shows colours.
+pub fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Tells the operator why there is no answer.
+pub fn give_up(why: &str) -> Exit {
+    eprintln!("countersign: {why}");
+    Exit::None
+}

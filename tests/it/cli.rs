@@ -1,0 +1,261 @@
+//! The program as its users run it: what it prints and how it exits.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn countersign(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A copy of the shipped configuration folder, to spoil.
+fn copied_config() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for name in ["countersign.yaml", "keys.json", "agreements.yaml"] {
+        std::fs::copy(shipped.join(name), folder.path().join(name)).unwrap();
+    }
+    let file = folder.path().join("countersign.yaml");
+    (folder, file)
+}
+
+#[test]
+fn the_shipped_configuration_is_good() {
+    let output = countersign(&["check", "--config", "config/countersign.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("good, revision"));
+    assert!(text(&output.stderr).contains("no key fits"), "the empty key file is told of");
+}
+
+#[test]
+fn three_faults_are_told_at_once_with_their_places() {
+    let (_folder, file) = copied_config();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let bad = good
+        .replace("authorization: forward", "authorisation: forward")
+        .replace("algorithms: [RS256]", "algorithms: [HS256]")
+        .replace("preset: csp-2026 ", "preset: csp-2062 ");
+    std::fs::write(&file, &bad).unwrap();
+    let output = countersign(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = text(&output.stderr);
+    let line = |part: &str| bad.lines().position(|line| line.contains(part)).unwrap() + 1;
+    for (message, place) in [
+        ("unknown key `authorisation`", format!("countersign.yaml:{}:3", line("authorisation"))),
+        ("expected one of `RS256`", format!("countersign.yaml:{}:", line("HS256"))),
+        ("unknown preset", format!("countersign.yaml:{}:", line("csp-2062"))),
+        ("did you mean `authorization`?", String::new()),
+    ] {
+        assert!(report.contains(message) && report.contains(&place), "{message} at {place}:\n{report}");
+    }
+    assert!(text(&output.stdout).contains("refused (3 errors"), "{}", text(&output.stdout));
+}
+
+/// One fault a row: a text of the shipped file, what stands there instead, and what is said of it.
+const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "address: 127.0.0.1:8080",
+        "address: 0.0.0.0:8080",
+        "bearer tokens would cross the network in the clear",
+    ),
+    (
+        "url: http://127.0.0.1:9000",
+        "url: http://orders.example",
+        "orders would cross the network in the clear",
+    ),
+    ("url: http://127.0.0.1:9000", "url: https://orders.example", "expected an http URL"),
+    ("address: 127.0.0.1:9090", "address: 0.0.0.0:9090", "off loopback the admin listener needs a token"),
+    (
+        "issuer: https://login.example/{tid}/v2.0",
+        "issuer: https://login.example/common",
+        "could name any partner",
+    ),
+    ("issuer: https://login.example/{tid}/v2.0", "issuer: https://login.example/x{tid}/v2.0", "is no issuer"),
+    ("jwks_file: keys.json", "jwks_file: absent.json", "can not be read"),
+    ("jwks_file: keys.json", "jwks_url: https://x", "unknown key `jwks_url`"),
+    (
+        "kind: direct_bill, country: DE, mpn_id",
+        "kind: direct, country: DE, mpn_id",
+        "expected one of `indirect_provider`",
+    ),
+    (
+        "kind: direct_bill, country: DE, mpn_id",
+        "kind: direct_bill, mpn_id",
+        "has no `country`, which rule `france-mpa` asks",
+    ),
+    ("mpn_id: \"5139005\"", "mpn_id: \"05139005\"", "is no MPN id"),
+    ("path: agreements.yaml", "path: absent.yaml", "can not read"),
+    ("customer: [ledger]", "customer: [leger]", "did you mean `ledger`?"),
+    ("mode: enforce  ", "mode: off  ", "expected one of `enforce`, `shadow`"),
+    (
+        "mode: enforce  ",
+        "rules: [{ name: customer-mca, requires: { agreement: mcaa, of: customer } }]  ",
+        "unknown agreement `mcaa`",
+    ),
+    (
+        "mode: enforce  ",
+        "rules: [{ name: x, when: { class: [cure] }, requires: { agreement: mca, of: customer } }]  ",
+        "which is never gated",
+    ),
+    ("mode: enforce  ", "rules: [{ name: x, roles: [global_admn] }]  ", "did you mean `global_admin`?"),
+    ("mode: enforce  ", "rules: [{ name: x }]  ", "asks nothing"),
+    (
+        "mode: enforce  ",
+        "operations: [{ name: shop.buy, match: POST /buy, class: purchase }]  ",
+        "says where its customer is",
+    ),
+    (
+        "mode: enforce  ",
+        "operations: [{ name: twice, match: \"POST /v1/customers/{customer}/orders\", class: purchase }]  ",
+        "has the same method and path already",
+    ),
+    ("mode: enforce  ", "drafts: notice  ", "unknown key `drafts`"),
+    (
+        "mode: enforce  ",
+        "waivers: [{ rule: customer-mca, reason: r, ticket: t, until: 2099-01-01T00:00:00Z, reseller: \"1\" }]  ",
+        "at most 90 days ahead",
+    ),
+    ("format: json", "format: xml", "expected one of `json`, `text`"),
+    ("listen:", "listen:\n  workers: many", "a whole number from 1 to 1024"),
+    ("upstream:", "upstream:\n  response_timeout: 5 minutes", "a duration such as"),
+    ("upstream:", "upstream:\n  response_timeout: 100s", "has to be longer than"),
+    ("audit:", "limits: { body_bytes: 1MB }\naudit:", "a size such as"),
+    ("audit:", "audit:\n  durability: synced", "expected one of `written`"),
+    ("audit:", "audit: [", "did not find expected"),
+];
+
+#[test]
+fn every_fault_says_where_what_and_what_instead() {
+    let (_folder, file) = copied_config();
+    let good = std::fs::read_to_string(&file).unwrap();
+    for (from, to, message) in FAULTS {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&file, good.replacen(from, to, 1)).unwrap();
+        let output = countersign(&["check", "--config", file.to_str().unwrap()]);
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{to}\n{report}");
+        assert!(report.contains(message), "{to}: expected `{message}`\n{report}");
+        assert!(report.contains("countersign.yaml:"), "{to}: it has a place\n{report}");
+        let run = countersign(&["run", "--config", file.to_str().unwrap()]);
+        assert_eq!(run.status.code(), Some(1), "what `check` refuses does not run: {to}");
+    }
+}
+
+#[test]
+fn the_shipped_cases_pass_and_cover_every_rule_both_ways() {
+    let output = countersign(&["test", "--require-coverage"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let report = text(&output.stdout);
+    assert!(report.contains("rules covered by csp-2020") && report.contains("rules covered by csp-2026"));
+    assert!(!report.contains("not covered"));
+}
+
+#[test]
+fn the_right_verdict_for_the_wrong_rule_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.yaml");
+    let cases =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/cases/csp-2020.yaml"))
+            .unwrap();
+    std::fs::write(&file, cases.replacen("rule: partner-mpa", "rule: reseller-mpa", 1)).unwrap();
+    let output = countersign(&["test", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = text(&output.stdout);
+    assert!(report.contains("rule: expected reseller-mpa, found partner-mpa"), "{report}");
+    assert!(report.contains("1 failed"), "{report}");
+}
+
+#[test]
+fn explain_shows_every_rule_and_ends_in_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("order.json");
+    std::fs::write(&body, r#"{"lineItems":[{"offerId":"DZH318Z0BPS6:0001","partnerIdOnRecord":"4847383"}]}"#)
+        .unwrap();
+    let arguments = [
+        "explain",
+        "--path",
+        "/v1/customers/c0a80101-6d2b-4c1e-8f10-000000000002/orders",
+        "--body",
+        body.to_str().unwrap(),
+        "--partner",
+        "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01",
+        "--role",
+        "admin_agent",
+        "--at",
+        "2026-06-01T00:00:00Z",
+    ];
+    let output = countersign(&arguments);
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}{}", text(&output.stderr));
+    for part in [
+        "operation  order.create (purchase)",
+        "line       /lineItems/0: DZH318Z0BPS6:0001 (azure_plan)",
+        "reseller   4847383 at /lineItems/0/partnerIdOnRecord",
+        "mca of customer c0a80101-6d2b-4c1e-8f10-000000000002: missing",
+        "france-mpa               not yet announced",
+        "verdict    deny agreement_missing by azure-plan-mca (code 13605), status 403",
+    ] {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+    let mut given = arguments.to_vec();
+    given.extend([
+        "--agreement",
+        "{ customer: c0a80101-6d2b-4c1e-8f10-000000000002, mca: { accepted: undated } }",
+    ]);
+    given.extend([
+        "--agreement",
+        "{ partner: 7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01, mpa: { accepted: undated } }",
+    ]);
+    given.extend(["--agreement", "{ reseller: \"4847383\", mpa: { accepted: undated } }"]);
+    let output = countersign(&given);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("verdict    allow\n"));
+}
+
+#[test]
+fn what_has_no_answer_exits_two() {
+    for arguments in [
+        &["check", "--config", "absent.yaml"][..],
+        &["run", "--config", "absent.yaml"],
+        &["nonsense"],
+        &["check", "--nonsense"],
+        &["test", "absent"],
+        &["explain", "--path", "/v1/x", "--partner", "not-a-guid"],
+        &[
+            "explain",
+            "--path",
+            "/v1/x",
+            "--partner",
+            "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01",
+            "--role",
+            "boss",
+        ],
+        &["explain", "--path", "/v1/x", "--partner", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0aff"],
+    ] {
+        let output = countersign(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stdout));
+        assert!(!output.stderr.is_empty(), "{arguments:?} says why");
+    }
+    assert_eq!(countersign(&["--help"]).status.code(), Some(0));
+    assert_eq!(countersign(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_demo_shows_what_it_should() {
+    let output = countersign(&["demo"]);
+    let table = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{table}{}", text(&output.stderr));
+    for part in
+        ["201 with a notice", "code 900124", "code 900123", "code 13605", "role-missing", "token-invalid"]
+    {
+        assert!(table.contains(part), "{part}\n{table}");
+    }
+}
