@@ -215,7 +215,11 @@ pub struct Section<'n> {
 impl<'n> Section<'n> {
     /// The value of a key; a key without a value counts as absent.
     pub fn node(&self, name: &'static str) -> Option<&'n Node> {
-        self.known.borrow_mut().push(name);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&name) {
+            known.push(name);
+        }
+        drop(known);
         let (_, value) = self.entries.iter().find(|(key, _)| key.text == name)?;
         (!matches!(value.value, Value::Null)).then_some(value)
     }

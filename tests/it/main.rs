@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod gateway;
+mod golden;
 mod http;
 mod policy_tables;
 mod properties;

@@ -1,0 +1,212 @@
+//! The public surface, held by golden files: reasons, metrics, audit fields, configuration keys, answers, operations.
+//!
+//! A change of one of them is a change that operators see: `UPDATE_GOLDEN=1 cargo test golden` writes the files anew, and
+//! the change log in the README says what changed.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use countersign::policy::reason::Reason;
+use serde_json::Value;
+
+use crate::stage::{BLOCKED, CUSTOMER, PARTNER, Stage};
+use crate::support;
+
+fn hold(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, found).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (golden_lines, found_lines) = (lines(&golden), lines(found));
+    let gone: Vec<&String> = golden_lines.difference(&found_lines).collect();
+    let new: Vec<&String> = found_lines.difference(&golden_lines).collect();
+    assert_eq!(golden, found, "{name} differs; gone: {gone:#?}, new: {new:#?}");
+}
+
+#[test]
+fn reasons() {
+    let mut text = String::new();
+    for reason in Reason::ALL {
+        writeln!(
+            text,
+            "{reason} {} code {} retry {:?}",
+            reason.status(),
+            reason.fault_code(),
+            reason.retry_after()
+        )
+        .unwrap();
+    }
+    hold("reasons.txt", &text);
+}
+
+#[test]
+fn every_reason_has_its_texts_in_every_language() {
+    for language in ["en", "fr"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/messages/{language}.yaml"));
+        let text = std::fs::read_to_string(path).unwrap();
+        for reason in Reason::ALL {
+            assert!(text.contains(&format!("\ntitle.{reason}: ")), "{language}: title.{reason}");
+            let kinds = ["missing", "too_old", "unknown", "unrecorded"];
+            let about_agreements = reason.is_about_agreements();
+            assert!(
+                about_agreements
+                    && kinds.iter().all(|kind| text.contains(&format!("\ndetail.{kind}.customer: ")))
+                    || text.contains(&format!("\ndetail.{reason}: ")),
+                "{language}: detail.{reason}"
+            );
+        }
+        let keys = |text: &str| {
+            let keys = text.lines().filter_map(|line| line.split_once(": ")).map(|(key, _)| key.to_owned());
+            keys.filter(|key| !key.starts_with('#')).collect::<BTreeSet<_>>()
+        };
+        let english =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/messages/en.yaml"))
+                .unwrap();
+        assert_eq!(keys(&text), keys(&english), "{language}");
+    }
+}
+
+#[test]
+fn metrics() {
+    let stage = Stage::start();
+    stage.order(CUSTOMER, &[]);
+    stage.order(BLOCKED, &[]);
+    stage.order(CUSTOMER, &[("Standin-Fault", "reset")]);
+    let page = String::from_utf8(stage.admin_request("GET", "/metrics", &[]).body).unwrap();
+    let mut text = String::new();
+    let (mut name, mut labels) = (String::new(), BTreeSet::new());
+    for line in page.lines().chain(["# TYPE end end"]) {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            if !name.is_empty() {
+                writeln!(text, "{name} {{{}}}", labels.iter().cloned().collect::<Vec<String>>().join(","))
+                    .unwrap();
+            }
+            name = rest.to_owned();
+            labels = BTreeSet::new();
+        } else if let Some((_, rest)) = line.split_once('{') {
+            let names =
+                rest.split("\",").filter_map(|pair| pair.split_once('=')).map(|(label, _)| label.to_owned());
+            labels.extend(names);
+        }
+    }
+    hold("metrics.txt", &text);
+    let ids = [PARTNER, CUSTOMER, BLOCKED, "/v1/"];
+    assert!(!ids.iter().any(|id| page.contains(id)), "no label holds a partner, a customer or a path");
+}
+
+fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| paths(value, &format!("{at}.{name}"), found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| paths(item, &format!("{at}[]"), found)),
+        other => {
+            let kind = match other {
+                Value::String(_) => "text",
+                Value::Number(_) => "number",
+                Value::Bool(_) => "flag",
+                _ => "null",
+            };
+            found.insert(format!("{at} {kind}"));
+        }
+    }
+}
+
+#[test]
+fn audit_fields() {
+    let mut stage = Stage::start();
+    let ids = [("MS-RequestId", "4fa6dad6-a89f-4875-8247-8294a10ae1cf")];
+    stage.order(CUSTOMER, &ids);
+    stage.order(BLOCKED, &[]);
+    stage.order("c0a80101-6d2b-4c1e-8f10-0000000000ff", &[]);
+    stage.order(CUSTOMER, &[("Standin-Fault", "reset")]);
+    let resellers =
+        r#"{"lineItems":[{"offerId":"a","partnerIdOnRecord":"4847383"},{"partnerIdOnRecord":"6204417"}]}"#;
+    stage.send("POST", &format!("/v1/customers/{CUSTOMER}/orders"), &[], resellers.as_bytes());
+    stage.send("POST", &format!("/v1/customers/{CUSTOMER}/carts/c/checkout"), &[], b"");
+    for _ in 0..60 {
+        stage.order(CUSTOMER, &[("Authorization", "Bearer a.b.c")]);
+    }
+    let mut found = BTreeSet::new();
+    for mut record in stage.stop() {
+        let kind = record["kind"].as_str().unwrap().to_owned();
+        if let Some(policy) = record.get_mut("policy") {
+            // What is in force is held by the golden file of operations.
+            *policy = Value::Null;
+        }
+        paths(&record, &kind, &mut found);
+    }
+    hold("audit-fields.txt", &found.into_iter().fold(String::new(), |text, line| text + &line + "\n"));
+}
+
+#[test]
+fn a_denial() {
+    let stage = Stage::start();
+    let body = r#"{"LineItems":[{"OfferId":"DZH318Z0BPS6:0001:x"},{"OfferId":"CFQ7TTC0LH18","PartnerIdOnRecord":"6204417"}]}"#;
+    let answer = stage.send("POST", &format!("/v1/customers/{BLOCKED}/orders"), &[], body.as_bytes());
+    let mut problem = answer.json();
+    problem["decision_id"] = "ID".into();
+    for finding in problem["findings"].as_array_mut().unwrap() {
+        finding["observed_at"] = "TIME".into();
+    }
+    let mut text = serde_json::to_string_pretty(&problem).unwrap() + "\n";
+    let mut names: Vec<String> = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort();
+    writeln!(text, "headers: {}", names.join(" ")).unwrap();
+    hold("denial.txt", &text);
+}
+
+#[test]
+fn operations_of_the_presets() {
+    let policy = support::preset("csp-2026");
+    let mut text = String::new();
+    for operation in &policy.operations {
+        writeln!(text, "{} {}", operation.name, operation.class).unwrap();
+    }
+    for name in ["csp-2020", "csp-2026"] {
+        let policy = support::preset(name);
+        for rule in &policy.rules {
+            let date = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+            writeln!(
+                text,
+                "{name} {} announce {} enforce {} code {}",
+                rule.name,
+                date(rule.announce_from),
+                date(rule.enforce_from),
+                rule.code
+            )
+            .unwrap();
+        }
+        assert_eq!(policy.operations.len(), support::preset("csp-2026").operations.len());
+    }
+    hold("presets.txt", &text);
+}
+
+/// Every section with a key that does not exist: the answer lists those that do.
+#[test]
+fn configuration_keys() {
+    let spoiled = "unknown: 1\nlisten: { unknown: 1 }\nupstream: { url: http://127.0.0.1:1, unknown: 1 }\nadmin: { unknown: 1 }\n\
+        identity:\n  unknown: 1\n  claims: { unknown: 1 }\n  issuers:\n    - { issuer: \"x\", unknown: 1, keys: { unknown: 1 } }\n\
+        partners:\n  unknown: 1\n  default: { kind: direct_bill, unknown: 1 }\n  known: [{ unknown: 1 }]\n\
+        agreements:\n  unknown: 1\n  cache: { unknown: 1 }\n  sources: { ledger: { unknown: 1 } }\n\
+        policy:\n  unknown: 1\n  agreements: [{ name: nda, unknown: 1 }]\n  operations: [{ name: a, unknown: 1, shapes: [{ unknown: 1 }] }]\n  \
+        rules: [{ name: r, unknown: 1, when: { unknown: 1 }, requires: { unknown: 1 } }]\n  waivers: [{ unknown: 1 }]\n\
+        messages: { unknown: 1 }\naudit: { unknown: 1 }\nlimits: { unknown: 1 }\nlog: { unknown: 1 }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("countersign.yaml");
+    std::fs::write(&file, spoiled).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["check", "--config", file.to_str().unwrap()])
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let report = String::from_utf8(output.stderr).unwrap();
+    let known: BTreeSet<&str> =
+        report.lines().filter_map(|line| Some(line.split_once("known here: ")?.1)).collect();
+    hold("configuration-keys.txt", &known.into_iter().fold(String::new(), |text, line| text + line + "\n"));
+}
