@@ -263,6 +263,11 @@ impl Control {
                 let shared = Arc::clone(&self.shared);
                 // Not on this thread: look-ups wait for it.
                 tokio::task::spawn_blocking(move || {
+                    let asked = shared.agreements.asked();
+                    shared
+                        .metrics
+                        .lookups_asked
+                        .inc_by(asked.saturating_sub(shared.metrics.lookups_asked.get()));
                     shared.metrics.facts.set(shared.agreements.kept() as i64);
                     shared.metrics.buffered_bytes.set(shared.buffered.load(Ordering::Relaxed) as i64);
                     let _ = answer.send(shared.metrics.encode());

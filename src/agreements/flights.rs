@@ -39,9 +39,8 @@ impl Flights {
         Flights { under_way: Arc::default(), control }
     }
 
-    /// Joins the flight for a key and generation, starting it where there is none. The second value says whether it
-    /// was started here.
-    pub fn join<F>(&self, key: Key, generation: u64, question: impl FnOnce() -> F) -> (Waiter, bool)
+    /// Joins the flight for a key and generation, starting it where there is none.
+    pub fn join<F>(&self, key: Key, generation: u64, question: impl FnOnce() -> F) -> Waiter
     where
         F: Future<Output = Kept> + Send + 'static,
     {
@@ -50,7 +49,7 @@ impl Flights {
             // One whose task died is still listed: start anew.
             && (receiver.has_changed().is_ok() || receiver.borrow().is_some())
         {
-            return (Waiter(receiver.clone()), false);
+            return Waiter(receiver.clone());
         }
         let (sender, receiver) = watch::channel(None);
         under_way.insert((key, generation), receiver.clone());
@@ -63,7 +62,7 @@ impl Flights {
             // Nobody may be waiting any more.
             let _ = sender.send(Some(kept));
         });
-        (Waiter(receiver), true)
+        Waiter(receiver)
     }
 
     /// How many are under way.

@@ -27,8 +27,6 @@ pub struct LookupCounts {
     pub hits: u32,
     /// Not, or no longer, in the cache.
     pub misses: u32,
-    /// Questions that were really asked.
-    pub asked: u32,
 }
 
 /// The facts, shared by all workers. It outlives every configuration.
@@ -37,6 +35,7 @@ pub struct Agreements {
     cache: FactCache,
     flights: Flights,
     generations: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
 }
 
 impl Agreements {
@@ -46,6 +45,7 @@ impl Agreements {
             cache: FactCache::new(entries),
             flights: Flights::new(control),
             generations: Arc::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -53,6 +53,11 @@ impl Agreements {
     pub fn renew(&self, sources: &Sources) {
         let next = self.generations.fetch_add(1, Ordering::AcqRel) + 1;
         sources.generation.store(next, Ordering::Release);
+    }
+
+    /// How many questions sources were asked so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// How many answers are kept.
@@ -108,8 +113,10 @@ impl Agreements {
                 continue;
             }
             counts.misses += 1;
-            let (waiter, started) = self.ask(sources, need.key, generation, now);
-            counts.asked += u32::from(started);
+            let (fresh, until) = (*settings, now);
+            let waiter = self.ask(sources, need.key, generation, now, move |kept| {
+                kept.is_fresh(&fresh, generation, until)
+            });
             statuses.answers.push(fallback(kept, Failure::NotAsked));
             if need.decides {
                 waiting.push((at, waiter, kept));
@@ -128,18 +135,19 @@ impl Agreements {
         which: &[usize],
         now: Now,
         statuses: &mut Statuses,
-    ) -> LookupCounts {
+    ) {
         let generation = sources.generation.load(Ordering::Acquire);
-        let mut counts = LookupCounts::default();
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            let (waiter, started) = self.ask(sources, key, generation, now);
-            counts.asked += u32::from(started);
+            // At most once in that time, whoever asks.
+            let (recheck_after, until) = (settings.recheck_after, now.mono);
+            let waiter = self.ask(sources, key, generation, now, move |kept| {
+                kept.generation == generation && until.saturating_duration_since(kept.asked) < recheck_after
+            });
             waiting.push((at, waiter, self.cache.get(&key)));
         }
         self.wait(settings, waiting, now, statuses).await;
-        counts
     }
 
     async fn wait(
@@ -163,11 +171,24 @@ impl Agreements {
         }
     }
 
-    fn ask(&self, sources: &Arc<Sources>, key: Key, generation: u64, now: Now) -> (Waiter, bool) {
+    /// Joins the flight for a key. One that starts looks once more at what is kept: another may have landed since the
+    /// caller looked, and what it brought is good enough if `suffices` says so.
+    fn ask(
+        &self,
+        sources: &Arc<Sources>,
+        key: Key,
+        generation: u64,
+        now: Now,
+        suffices: impl Fn(&Kept) -> bool + Send + 'static,
+    ) -> Waiter {
         self.flights.join(key, generation, || {
             let sources = Arc::clone(sources);
-            let cache = self.cache.clone();
+            let (cache, asked) = (self.cache.clone(), Arc::clone(&self.asked));
             async move {
+                if let Some(landed) = cache.get(&key).filter(suffices) {
+                    return landed;
+                }
+                asked.fetch_add(1, Ordering::Relaxed);
                 let (said, source) = sources.ask(&key).await;
                 let known = cache.get(&key);
                 let answer = match (said, source) {

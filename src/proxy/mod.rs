@@ -254,7 +254,7 @@ impl Passage {
         let old = plan.old_unmet(&decision, recheck_after);
         if !old.is_empty() {
             self.worker.shared.metrics.rechecks.inc();
-            let counts = agreements
+            agreements
                 .look_again(
                     &snapshot.sources,
                     &snapshot.freshness,
@@ -264,7 +264,6 @@ impl Passage {
                     &mut statuses,
                 )
                 .await;
-            self.count(counts);
             decision = plan.decide(&statuses);
         }
         let known = Known { statuses: Some((needs, &statuses)), ..known };
@@ -514,10 +513,7 @@ impl Passage {
     fn count(&self, counts: LookupCounts) {
         let metrics = &self.worker.shared.metrics;
         metrics.lookup_hits.inc_by(counts.hits.into());
-        if counts.misses + counts.asked > 0 {
-            metrics.lookup_misses.inc_by(counts.misses.into());
-            metrics.lookups_asked.inc_by(counts.asked.into());
-        }
+        metrics.lookup_misses.inc_by(counts.misses.into());
     }
 
     fn count_findings(&self, decision: &Decision) {

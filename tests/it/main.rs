@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod facts;
 mod gateway;
 mod golden;
 mod http;
@@ -9,3 +10,4 @@ mod policy_tables;
 mod properties;
 mod stage;
 mod support;
+mod tokens;
