@@ -17,7 +17,6 @@ use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::{Source, Sources};
-use crate::audit::record::RevisionRecord;
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
@@ -196,12 +195,7 @@ impl Control {
     fn announce(&mut self) {
         let now = Timestamp::now();
         let settings = &self.settings;
-        let record = RevisionRecord {
-            revision: &settings.revision,
-            version: VERSION,
-            policy: &settings.policy.effective,
-        };
-        self.lane.other("revision", now, &record);
+        self.lane.revision(now, &settings.revision, VERSION, &settings.policy.effective);
         let metrics = &self.shared.metrics;
         metrics.in_force(VERSION, &settings.revision, now.as_second());
         metrics.reload_ok.set(1);

@@ -1,4 +1,5 @@
 //! Audit: one record for each decision, written before the request goes upstream.
 
+mod line;
 pub mod record;
 pub mod writer;

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use prometheus::IntCounter;
-use serde::Serialize;
 
-use crate::audit::record::{self, DecisionParts, DecisionRecord, RECORD_BYTES_MAX, SummaryRecord};
+use crate::audit::record::{self, DecisionParts, OutcomeRecord, Place, RECORD_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::policy::agreement::named_enum;
 
@@ -122,11 +121,12 @@ impl Lane {
             return Ok(Receipt(()));
         }
         let start = self.lines.len();
-        self.serialise("decision", parts.at, &DecisionRecord::new(parts, None));
+        let place = self.place("decision", parts.at);
+        record::write_decision(&mut self.lines, place, parts, None);
         if self.lines.len() - start > RECORD_BYTES_MAX {
-            self.take_back(start);
+            self.lines.truncate(start);
             // Findings name at most 64 needs by number, so that fifty lines fit whatever their ids.
-            self.serialise("decision", parts.at, &DecisionRecord::new(parts, Some(50)));
+            record::write_decision(&mut self.lines, place, parts, Some(50));
         }
         self.write(start)?;
         self.decisions.inc();
@@ -146,8 +146,9 @@ impl Lane {
 
     /// Records the outcome of an exchange. It goes out with the lane's next decision, at the next tick or when
     /// [`OUTCOMES_WAITING_MAX`] are waiting: an exchange costs one write, not two.
-    pub fn outcome(&mut self, at: Timestamp, record: &impl Serialize) {
-        self.serialise("outcome", at, record);
+    pub fn outcome(&mut self, at: Timestamp, outcome: &OutcomeRecord<'_>) {
+        let place = self.place("outcome", at);
+        record::write_outcome(&mut self.lines, place, outcome);
         self.waiting += 1;
         if self.waiting == OUTCOMES_WAITING_MAX {
             self.flush();
@@ -161,10 +162,14 @@ impl Lane {
         }
     }
 
-    /// Records something rare.
-    pub fn other(&mut self, kind: &'static str, at: Timestamp, record: &impl Serialize) {
-        let start = self.lines.len();
-        self.serialise(kind, at, record);
+    /// Records a configuration that was put in force.
+    pub fn revision(&mut self, at: Timestamp, revision: &str, version: &str, policy: &serde_json::Value) {
+        let (start, place) = (self.lines.len(), self.place("revision", at));
+        record::write_revision(&mut self.lines, place, revision, version, policy);
+        self.write_counted("revision", start);
+    }
+
+    fn write_counted(&mut self, kind: &'static str, start: usize) {
         if self.write(start).is_ok() {
             self.metrics.audited(kind).inc();
         }
@@ -187,13 +192,17 @@ impl Lane {
     fn summarise(&mut self, at: Timestamp) {
         if self.refusals.counted > 0 {
             let refused = std::mem::take(&mut self.refusals.counted);
-            self.other("summary", at, &SummaryRecord { refused });
+            let (start, place) = (self.lines.len(), self.place("summary", at));
+            record::write_summary(&mut self.lines, place, refused);
+            self.write_counted("summary", start);
         }
     }
 
-    fn serialise(&mut self, kind: &'static str, at: Timestamp, record: &impl Serialize) {
-        record::append(&mut self.lines, kind, self.number, self.seq, at, record);
+    /// The place of the next record.
+    fn place(&mut self, kind: &'static str, at: Timestamp) -> Place {
+        let seq = self.seq;
         self.seq += 1;
+        Place { kind, lane: self.number, seq, at }
     }
 
     /// Forgets the record that begins at `start`.

@@ -18,6 +18,9 @@ fn with(changes: &[(&str, Value)]) -> Value {
     claims
 }
 
+/// What it shows, the claims that differ, and the status and reason of the answer.
+type Row<'r> = (&'r str, Vec<(&'r str, Value)>, u16, &'r str);
+
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
@@ -26,7 +29,7 @@ fn now() -> i64 {
 fn claims_are_judged_one_by_one() {
     let stage = Stage::start();
     let issuer = |tenant: &str| json!(format!("https://login.example/{tenant}/v2.0"));
-    let rows: Vec<(&str, Vec<(&str, Value)>, u16, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("as it should be", vec![], 201, ""),
         ("audience among others", vec![("aud", json!(["other", "api://countersign"]))], 201, ""),
         ("within the leeway", vec![("exp", json!(now() - 30))], 201, ""),
