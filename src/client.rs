@@ -60,6 +60,8 @@ pub enum Failure {
     Broken(hyper::Error),
     /// No answer in time.
     Timeout,
+    /// The caller's body, which was being streamed, ended early.
+    CallerBroke,
 }
 
 /// A body on its way to the upstream.
@@ -178,7 +180,14 @@ impl Pool {
                 }
                 Ok(Err(mut error)) => match error.take_message() {
                     Some(unsent) if !is_new => request = unsent,
-                    _ => return Err(Failure::Broken(error.into_error())),
+                    _ => {
+                        let error = error.into_error();
+                        return Err(if error.is_user() {
+                            Failure::CallerBroke
+                        } else {
+                            Failure::Broken(error)
+                        });
+                    }
                 },
             }
         }

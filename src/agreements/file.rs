@@ -98,12 +98,12 @@ fn concerns(entry: &Entry, key: &Key) -> bool {
     entry.cloud == key.cloud && entry.agreement == key.agreement && in_scope
 }
 
-/// Of two records the acceptance, and of two acceptances the newest. One without a date yields to a dated one only
-/// where rules could otherwise not tell: a direct acceptance has none and counts by itself.
+/// Of two records the acceptance, and of two acceptances both: the newest date, and whether one has none. A further
+/// record never takes away what another one gives.
 fn better(left: Status, right: Status) -> Status {
     match (left, right) {
-        (Status::Accepted { at: left_at }, Status::Accepted { at: right_at }) => {
-            Status::Accepted { at: left_at.max(right_at) }
+        (Status::Accepted { at, undated }, Status::Accepted { at: other, undated: also }) => {
+            Status::Accepted { at: at.max(other), undated: undated || also }
         }
         (Status::Accepted { .. }, _) | (Status::NotApplicable, Status::Missing) => left,
         _ => right,

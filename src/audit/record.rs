@@ -154,7 +154,7 @@ fn write_need(record: &mut Object<'_>, need: &Need, answer: &Answer, at: Timesta
     }
     record.text("status", answer.last.map_or("unknown", |fact| fact.status.as_str()));
     if let Some(fact) = &answer.last {
-        if let Status::Accepted { at: Some(accepted) } = fact.status {
+        if let Status::Accepted { at: Some(accepted), .. } = fact.status {
             record.plain("accepted_at", accepted);
         }
         record.number("age_s", at.duration_since(fact.asked_at).as_secs().max(0) as u64);

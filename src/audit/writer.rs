@@ -123,10 +123,11 @@ impl Lane {
         let start = self.lines.len();
         let place = self.place("decision", parts.at);
         record::write_decision(&mut self.lines, place, parts, None);
-        if self.lines.len() - start > RECORD_BYTES_MAX {
-            self.lines.truncate(start);
-            // Findings name at most 64 needs by number, so that fifty lines fit whatever their ids.
-            record::write_decision(&mut self.lines, place, parts, Some(50));
+        for lines_max in [50, 0] {
+            if self.lines.len() - start > RECORD_BYTES_MAX {
+                self.lines.truncate(start);
+                record::write_decision(&mut self.lines, place, parts, Some(lines_max));
+            }
         }
         self.write(start)?;
         self.decisions.inc();

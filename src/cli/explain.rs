@@ -230,8 +230,9 @@ fn list(names: &[&str]) -> String {
 fn need_text(need: &Need, answer: &Answer) -> String {
     let what = format!("{} of {} {}", need.key.agreement, need.key.party.kind(), need.key.party);
     let status = match (answer.last.map(|fact| fact.status), answer.failure) {
-        (Some(Status::Accepted { at: Some(at) }), _) => format!("accepted {at}"),
-        (Some(Status::Accepted { at: None }), _) => "accepted, undated".to_owned(),
+        (Some(Status::Accepted { at: Some(at), undated: false }), _) => format!("accepted {at}"),
+        (Some(Status::Accepted { at: Some(at), undated: true }), _) => format!("accepted {at}, and undated"),
+        (Some(Status::Accepted { at: None, .. }), _) => "accepted, undated".to_owned(),
         (Some(status), _) => status.as_str().to_owned(),
         (None, Some(failure)) => format!("unknown ({failure})"),
         (None, None) => "unknown".to_owned(),

@@ -228,7 +228,7 @@ fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Opti
                 }
             });
             section.finish();
-            return accepted.map(|at| Status::Accepted { at });
+            return accepted.map(|at: Option<Timestamp>| Status::Accepted { at, undated: at.is_none() });
         }
         _ => {}
     }

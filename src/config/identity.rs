@@ -10,7 +10,7 @@ use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
 use crate::config::read::{Reader, Section, resolve};
-use crate::identity::claims::{Issuer, IssuerName, RoleValues, Verifier};
+use crate::identity::claims::{Issuer, IssuerName, RoleValues, Verifier, role_value};
 use crate::identity::keys::{self, ALGORITHMS, LoadedKeys, VerifyingKey};
 use crate::identity::{DefaultPartner, Partner, Partners};
 use crate::policy::agreement::Cloud;
@@ -85,7 +85,7 @@ fn role_table(reader: &Reader, node: &Node) -> Option<(NameTable, RoleValues)> {
                     (Some(tenant?), value?)
                 }
             };
-            values.entry(value).or_default().push((tenant, set));
+            values.entry(role_value(&value).into_owned()).or_default().push((tenant, set));
             Some(())
         })?;
     }
@@ -325,6 +325,11 @@ pub fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut Part
     section.finish();
     let (tenant, common): (Guid, Common) = (tenant?, common?);
     let Common { kind, cloud, country, region, labels, roles } = common;
+    if let Some(mpn) = mpn
+        && facts.tenants.insert(mpn, tenant).is_some_and(|other| other != tenant)
+    {
+        reader.error(node.span, format!("MPN id `{mpn}` belongs to two partners"), None);
+    }
     Some(Partner { profile: Profile { tenant, mpn, kind, cloud, country, region, labels }, roles })
 }
 

@@ -20,7 +20,7 @@ pub enum Value<'b> {
     /// A number that is a natural number below 2^64.
     Natural(u64),
     /// Any other number.
-    Number,
+    Number(f64),
     /// A string, borrowed from the body where it holds no escape.
     Text(Cow<'b, str>),
     /// An array.
@@ -139,6 +139,10 @@ impl<'b> Document<'b> {
     }
 }
 
+/// The longest member name that is read, in bytes: pointers are made of them.
+pub const NAME_BYTES_MAX: usize = 256;
+
+const TOO_LONG: &str = "the body has a member name longer than 256 bytes";
 const DUPLICATE: &str = "the body names a member twice";
 const FOLDED: &str = "the body has a member whose name some readers fold to ASCII";
 const TOO_DEEP: &str = "the body is nested deeper than 32 levels";
@@ -146,7 +150,7 @@ const TOO_DEEP: &str = "the body is nested deeper than 32 levels";
 /// Only texts of our own leave here: the library's messages may quote the body.
 fn explain(error: &serde_json::Error) -> &'static str {
     let text = error.to_string();
-    [DUPLICATE, FOLDED, TOO_DEEP]
+    [DUPLICATE, FOLDED, TOO_DEEP, TOO_LONG]
         .into_iter()
         .find(|known| text.starts_with(known))
         .unwrap_or(if error.is_eof() { "the body ends inside its JSON" } else { "the body is not JSON" })
@@ -197,13 +201,13 @@ impl<'b> Visitor<'b> for Seed<'_, 'b> {
         Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.push(Value::Number);
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.push(Value::Number(value as f64));
         Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.push(Value::Number);
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.push(Value::Number(value));
         Ok(())
     }
 
@@ -245,6 +249,9 @@ impl<'b> Visitor<'b> for Seed<'_, 'b> {
         nodes.push(Node { key, index, parent, end: 0, value: Value::Object });
         let mut names = Names::default();
         while let Some(Key(key)) = members.next_key()? {
+            if key.len() > NAME_BYTES_MAX {
+                return Err(A::Error::custom(TOO_LONG));
+            }
             if !key.is_ascii() && key.chars().any(folds_to_ascii) {
                 return Err(A::Error::custom(FOLDED));
             }

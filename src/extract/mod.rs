@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::extract::json::{Document, Value};
 use crate::policy::Policy;
-use crate::policy::facts::{LINES_MAX, Line, NamedReseller, Product, Request};
+use crate::policy::facts::{LINES_MAX, Line, NamedReseller, Product, RESELLERS_MAX, Request};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::operation::{CustomerAt, Endpoint, OperationId, Scalar};
 use crate::policy::path::Path;
@@ -34,7 +34,7 @@ pub fn read_request(
     path: &Path<'_>,
     body: &[u8],
 ) -> Result<Request, Refusal> {
-    if body.is_empty() {
+    if body.is_empty() || says_nothing(endpoint, body) {
         if endpoint.body_required {
             return refuse(Reason::InvalidBody, "the body is empty");
         }
@@ -59,6 +59,16 @@ pub fn read_request(
     }
     let unread = endpoint.reads.filter(|_| by_default);
     Ok(Request { operation, class, customer, lines, resellers, unread })
+}
+
+/// Whether a body is one JSON scalar where none is asked for: SDKs send `"success"` or `null` with a checkout.
+fn says_nothing(endpoint: &Endpoint, body: &[u8]) -> bool {
+    if endpoint.body_required || endpoint.operation == OperationId::UNLISTED {
+        return false;
+    }
+    let is_scalar = |value: serde_json::Value| !value.is_object() && !value.is_array();
+    !matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+        && serde_json::from_slice(body).is_ok_and(is_scalar)
 }
 
 /// The request of a route that reads no body: its operation, class and, where the path names one, its customer.
@@ -230,8 +240,14 @@ fn resellers(
             );
         };
         // The innermost line that holds the name; a root line speaks of the whole request.
-        let line =
+        let line: Option<u16> =
             lines.iter().rposition(|line| *line != 0 && document.contains(*line, node)).map(|at| at as u16);
+        if resellers.iter().any(|known: &NamedReseller| known.id == id && known.line == line) {
+            continue;
+        }
+        if resellers.len() == RESELLERS_MAX {
+            return refuse(Reason::TooManyLines, "the request names too many resellers");
+        }
         resellers.push(NamedReseller { id, at: document.pointer(node), line });
     }
     Ok(resellers)

@@ -1,5 +1,6 @@
 //! Claims: from a bearer token to what it proves, or why it proves nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine;
@@ -70,6 +71,14 @@ impl IssuerName {
 
 /// Which role a value of a role claim means: for every tenant, or for one.
 pub type RoleValues = HashMap<String, Vec<(Option<Guid>, NameSet)>>;
+
+/// A value of a role claim as it is compared: ids without regard to case, names as they are.
+pub fn role_value(value: &str) -> Cow<'_, str> {
+    match Guid::parse(value) {
+        Some(_) => Cow::Owned(value.to_ascii_lowercase()),
+        None => Cow::Borrowed(value),
+    }
+}
 
 /// How tokens are read.
 #[derive(Clone, Debug)]
@@ -202,10 +211,13 @@ impl Verifier {
         let mut roles = None;
         for name in &self.role_claims {
             let Some(node) = member(claims, name) else { continue };
+            if claims.node(node).value == Value::Null {
+                continue;
+            }
             let found = roles.get_or_insert(NameSet::EMPTY);
             let mut add = |value: &Value<'_>| match value {
                 Value::Text(text) => {
-                    for (only, set) in self.role_values.get(text.as_ref()).into_iter().flatten() {
+                    for (only, set) in self.role_values.get(role_value(text).as_ref()).into_iter().flatten() {
                         if only.is_none_or(|only| only == tenant) {
                             *found = found.union(*set);
                         }
@@ -237,7 +249,7 @@ fn read_header<'d>(header: &'d Document<'_>) -> Result<(Algorithm, Option<&'d st
         .ok_or(Invalid("the token's algorithm is not accepted"))?;
     if let Some(node) = member(header, "typ") {
         let accepted = matches!(&header.node(node).value, Value::Text(text)
-            if text.eq_ignore_ascii_case("JWT") || text.eq_ignore_ascii_case("at+jwt"));
+            if ["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| text.eq_ignore_ascii_case(known)));
         if !accepted {
             return Err(Invalid("the token is of another type"));
         }
@@ -262,11 +274,17 @@ fn claim_text<'d>(claims: &'d Document<'_>, name: &str) -> Option<&'d str> {
     }
 }
 
-/// A NumericDate in whole seconds (RFC 7519 section 2), up to the year 9999.
+/// The last second of the year 9999.
+const MOMENT_MAX: u64 = 253_402_300_799;
+
+/// A NumericDate (RFC 7519 section 2), its fraction left out.
 fn moment(claims: &Document<'_>, name: &str) -> Result<Option<i64>, TokenFault> {
     match member(claims, name).map(|node| &claims.node(node).value) {
         None => Ok(None),
-        Some(Value::Natural(seconds)) if *seconds <= 253_402_300_799 => Ok(Some(*seconds as i64)),
+        Some(Value::Natural(seconds)) if *seconds <= MOMENT_MAX => Ok(Some(*seconds as i64)),
+        Some(Value::Number(seconds)) if (0.0..=MOMENT_MAX as f64).contains(seconds) => {
+            Ok(Some(*seconds as i64))
+        }
         Some(_) => Err(Invalid("a time in the token is no number of seconds")),
     }
 }

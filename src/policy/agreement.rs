@@ -186,10 +186,12 @@ pub struct Key {
 /// Where an agreement of a party stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Accepted, at the given time where the source knows one.
+    /// Accepted, as far as the source knows when.
     Accepted {
-        /// The newest acceptance.
+        /// The newest acceptance that has a date.
         at: Option<Timestamp>,
+        /// Whether there is one without a date: a direct acceptance, which follows the customer.
+        undated: bool,
     },
     /// Definitely not accepted.
     Missing,

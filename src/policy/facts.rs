@@ -9,6 +9,8 @@ use crate::policy::role::NameSet;
 
 /// The most lines one request may have.
 pub const LINES_MAX: usize = 300;
+/// The most resellers that its lines may name, each counted once a line.
+pub const RESELLERS_MAX: usize = 1_000;
 
 named_enum! {
     /// What a partner is in the CSP programme.

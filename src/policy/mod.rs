@@ -13,6 +13,8 @@ pub mod reason;
 pub mod role;
 pub mod rule;
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::policy::agreement::{
@@ -21,7 +23,7 @@ use crate::policy::agreement::{
 use crate::policy::condition::Truth;
 use crate::policy::decision::{Decision, Effect, Finding, LineSet, NEEDS_MAX, Need, Outcome};
 use crate::policy::facts::{Caller, Facts, Product};
-use crate::policy::id::PartnerRef;
+use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::operation::{Class, Endpoint, Method, Operation, OperationId, Router};
 use crate::policy::path::Path;
 use crate::policy::pattern::Pattern;
@@ -99,6 +101,10 @@ pub struct Policy {
     pub labels: NameTable,
     /// The agreements that rules may name.
     pub agreements: Vec<AgreementInfo>,
+    /// The tenants of listed partners by their MPN ids.
+    pub tenants: HashMap<MpnId, Guid>,
+    /// The MPN ids of listed partners by their tenants.
+    pub mpn_ids: HashMap<Guid, MpnId>,
 }
 
 /// Where a request goes.
@@ -147,11 +153,26 @@ impl Policy {
         let below_customer = self.router.find_customer_path(path).map(|at| &self.endpoints[at]);
         match (self.unlisted, below_customer) {
             (Unlisted::Allow, _) => Route::Stream(OperationId::UNLISTED, Class::Administration),
-            (Unlisted::Purchase, Some(endpoint)) => Route::Judge(endpoint),
-            // In shadow mode nothing is blocked that no rule of conduct (paths, tokens, bodies) forbids.
+            // In shadow mode nothing is blocked for being unlisted, nor for a body that can not be read.
             _ if self.shadow => Route::Stream(OperationId::UNLISTED, Class::Administration),
+            (Unlisted::Purchase, Some(endpoint)) => Route::Judge(endpoint),
             _ => Route::Deny(OperationId::UNLISTED, Reason::UnlistedOperation),
         }
+    }
+
+    /// A reseller named in a request, as the party it is, with all ids that are known of it. Who names itself or its
+    /// provider is that very partner.
+    fn reseller(&self, caller: &Caller, id: PartnerRef) -> Party {
+        if caller.billing.is(id) {
+            return Party::Partner(caller.billing.ids());
+        }
+        if caller.partner.is(id) {
+            return Party::Reseller(caller.partner.ids());
+        }
+        let known = PartnerIds::from(id);
+        let tenant = known.tenant.or_else(|| self.tenants.get(&known.mpn?).copied());
+        let mpn = known.mpn.or_else(|| self.mpn_ids.get(&known.tenant?).copied());
+        Party::Reseller(PartnerIds { tenant, mpn })
     }
 
     /// The rules that apply to a request and the statuses a decision on it needs.
@@ -207,10 +228,11 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         let Some(lines) = self.lines_of(rule) else { return Ok(()) };
-        let Some(requirement) = &rule.requires else {
+        // A role is asked of the caller whatever the agreement's party, and whether or not there is one.
+        if rule.roles.is_some() {
             self.applicable.push(Applicable { rule: at, phase, need: None, lines });
-            return Ok(());
-        };
+        }
+        let Some(requirement) = &rule.requires else { return Ok(()) };
         let facts = self.facts;
         let caller = facts.caller;
         match requirement.of {
@@ -238,7 +260,7 @@ impl<'a> Plan<'a> {
                     if named.line.is_some() && about.is_empty() {
                         continue;
                     }
-                    self.need(at, phase, requirement, reseller(caller, named.id), about)?;
+                    self.need(at, phase, requirement, self.policy.reseller(caller, named.id), about)?;
                 }
                 Ok(())
             }
@@ -281,7 +303,11 @@ impl<'a> Plan<'a> {
                 self.needs[at].decides |= decides;
                 at
             }
-            None if self.needs.len() == NEEDS_MAX => return Err(Reason::TooManyLines),
+            None if decides && self.needs.iter().filter(|need| need.decides).count() >= NEEDS_MAX => {
+                return Err(Reason::TooManyLines);
+            }
+            // What only shadow rules want to know must not stop a request: beyond the bound it is not told.
+            None if !decides && self.needs.len() >= NEEDS_MAX => return Ok(()),
             None => {
                 self.needs.push(Need { key, decides });
                 self.needs.len() - 1
@@ -319,16 +345,14 @@ impl<'a> Plan<'a> {
     fn finding(&self, applicable: &Applicable, statuses: Option<&Statuses>) -> Finding {
         let rule = &self.policy.rules[applicable.rule];
         let answer = applicable.need.and_then(|need| Some(statuses?.answers[need]));
-        let outcome = match (&rule.requires, answer) {
-            (Some(requirement), Some(answer)) => self.judge(requirement, answer, statuses),
-            (Some(_), None) => Outcome::Unknown(Failure::NotAsked),
-            (None, _) => Outcome::Met,
-        };
-        let outcome = match rule.roles {
-            Some(roles) if outcome == Outcome::Met && !self.facts.caller.roles.meets(roles) => {
-                Outcome::Unmet(Reason::RoleMissing)
+        let stale_max = statuses.map_or(SignedDuration::ZERO, |statuses| statuses.stale_max);
+        let outcome = match (&rule.requires, applicable.need, answer) {
+            (Some(requirement), Some(_), Some(answer)) => self.judge(requirement, answer, stale_max),
+            (_, Some(_), _) => Outcome::Unknown(Failure::NotAsked),
+            (_, None, _) => {
+                let holds = rule.roles.is_none_or(|roles| self.facts.caller.roles.meets(roles));
+                if holds { Outcome::Met } else { Outcome::Unmet(Reason::RoleMissing) }
             }
-            _ => outcome,
         };
         let outcome = match outcome {
             Outcome::Unmet(_) | Outcome::Unknown(_) => {
@@ -336,8 +360,10 @@ impl<'a> Plan<'a> {
             }
             _ => outcome,
         };
-        let last_missing =
-            answer.and_then(|answer| answer.last).is_some_and(|fact| fact.status == Status::Missing);
+        let last_unmet = answer
+            .and_then(|answer| answer.last)
+            .zip(rule.requires.as_ref())
+            .is_some_and(|(fact, requirement)| matches!(meets(requirement, fact.status), Outcome::Unmet(_)));
         let effect = match (outcome, applicable.phase) {
             (Outcome::Met, _) | (_, Phase::Dormant) => Effect::Pass,
             (Outcome::Waived(until), Phase::Enforced | Phase::Announced) => {
@@ -348,7 +374,7 @@ impl<'a> Plan<'a> {
             (Outcome::Unmet(_), Phase::Announced) => Effect::Notice,
             (Outcome::Unknown(_), Phase::Announced) => Effect::Pass,
             (Outcome::Unknown(failure), Phase::Enforced)
-                if rule.on_unknown == OnUnknown::Allow && !last_missing && !failure.is_own() =>
+                if rule.on_unknown == OnUnknown::Allow && !last_unmet && !failure.is_own() =>
             {
                 Effect::Pass
             }
@@ -365,26 +391,17 @@ impl<'a> Plan<'a> {
     }
 
     /// What an answer means to a requirement. Only here do age and failure become "unknown".
-    fn judge(&self, requirement: &Requirement, answer: Answer, statuses: Option<&Statuses>) -> Outcome {
-        let stale_max = statuses.map_or(SignedDuration::ZERO, |statuses| statuses.stale_max);
-        let usable = answer.last.filter(|fact| match (answer.failure, fact.status) {
-            (None, _) => true,
-            (Some(_), Status::Accepted { .. }) => self.facts.at.duration_since(fact.observed_at) <= stale_max,
-            (Some(_), _) => false,
-        });
-        let Some(fact) = usable else {
-            return Outcome::Unknown(answer.failure.unwrap_or(Failure::Source));
+    fn judge(&self, requirement: &Requirement, answer: Answer, stale_max: SignedDuration) -> Outcome {
+        let Some(failure) = answer.failure else {
+            return answer
+                .last
+                .map_or(Outcome::Unknown(Failure::Source), |fact| meets(requirement, fact.status));
         };
-        match fact.status {
-            Status::NotApplicable => Outcome::Met,
-            Status::Missing => Outcome::Unmet(Reason::AgreementMissing),
-            Status::Accepted { at } => match (requirement.accepted_since, at) {
-                (None, _) => Outcome::Met,
-                (Some(since), Some(at)) if at >= since => Outcome::Met,
-                (Some(_), Some(_)) => Outcome::Unmet(Reason::AgreementTooOld),
-                (Some(_), None) if requirement.undated == Undated::Accept => Outcome::Met,
-                (Some(_), None) => Outcome::Unknown(Failure::Undated),
-            },
+        // While nothing newer can be learnt, an old acceptance serves for a while; an old "no" is no answer.
+        let serves = answer.last.filter(|fact| self.facts.at.duration_since(fact.asked_at) <= stale_max);
+        match serves.map(|fact| (fact.status, meets(requirement, fact.status))) {
+            Some((Status::Accepted { .. }, Outcome::Met)) => Outcome::Met,
+            _ => Outcome::Unknown(failure),
         }
     }
 
@@ -420,14 +437,18 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A reseller named in a request, as the party it is. Who names itself or its provider is that very partner.
-fn reseller(caller: &Caller, id: PartnerRef) -> Party {
-    if caller.billing.is(id) {
-        Party::Partner(caller.billing.ids())
-    } else if caller.partner.is(id) {
-        Party::Reseller(caller.partner.ids())
-    } else {
-        Party::Reseller(id.into())
+/// What a definite status means to a requirement.
+fn meets(requirement: &Requirement, status: Status) -> Outcome {
+    let (at, undated) = match status {
+        Status::NotApplicable => return Outcome::Met,
+        Status::Missing => return Outcome::Unmet(Reason::AgreementMissing),
+        Status::Accepted { at, undated } => (at, undated),
+    };
+    let Some(since) = requirement.accepted_since else { return Outcome::Met };
+    match (at.is_some_and(|at| at >= since), undated, requirement.undated) {
+        (true, ..) | (_, true, Undated::Accept) => Outcome::Met,
+        (_, true, Undated::Unknown) => Outcome::Unknown(Failure::Undated),
+        (_, false, _) => Outcome::Unmet(Reason::AgreementTooOld),
     }
 }
 

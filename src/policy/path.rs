@@ -113,8 +113,7 @@ fn decode(raw: &str) -> Result<String, AmbiguousPath> {
 ///
 /// A server that compares names without regard to case may take it for that letter.
 pub fn folds_to_ascii(letter: char) -> bool {
-    !letter.is_ascii()
-        && (letter.to_lowercase().any(|c| c.is_ascii()) || letter.to_uppercase().any(|c| c.is_ascii()))
+    matches!(letter, '\u{17f}' | '\u{212a}' | '\u{131}' | '\u{130}')
 }
 
 #[cfg(test)]

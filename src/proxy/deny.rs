@@ -250,14 +250,21 @@ pub fn who(
 pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
     let mut texts: Vec<String> = Vec::new();
     for finding in denial.decision.findings().iter().filter(|finding| finding.effect == Effect::Notice) {
-        let Some(need) = finding.need else { continue };
-        let key = denial.needs[need].key;
         let rule = &denial.policy.rules[finding.rule];
-        let agreement = agreement_name(denial.language, key.agreement.as_str());
-        let party = denial.language.text(&format!("notice.party.{}", key.party.kind()), &[]);
+        // About an agreement of a party, or about the caller's roles.
+        let key = finding.need.map(|need| denial.needs[need].key);
+        let agreement =
+            key.map_or_else(String::new, |key| agreement_name(denial.language, key.agreement.as_str()));
+        let party = key.map_or_else(String::new, |key| {
+            denial.language.text(&format!("notice.party.{}", key.party.kind()), &[])
+        });
         let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
         let (text_key, since, until) = match finding.outcome {
+            Outcome::Waived(until) if key.is_none() => ("notice.waiver_role", String::new(), day(until)),
             Outcome::Waived(until) => ("notice.waiver", String::new(), day(until)),
+            _ if key.is_none() => {
+                ("notice.role", rule.enforce_from.map_or_else(String::new, day), String::new())
+            }
             _ => ("notice.missing", rule.enforce_from.map_or_else(String::new, day), String::new()),
         };
         let fill = [

@@ -40,6 +40,7 @@ pub async fn forward(
             let reason = match &failure {
                 Failure::Connect(_) | Failure::Broken(_) => Reason::UpstreamUnreachable,
                 Failure::ConnectTimeout | Failure::Timeout => Reason::UpstreamTimeout,
+                Failure::CallerBroke => Reason::BodyIncomplete,
             };
             tracing::warn!(?failure, reason = reason.as_str(), "no answer from the upstream");
             return Err(failed(&worker, recorded, reason));
@@ -75,7 +76,9 @@ fn request(upstream: &client::Settings, mut parts: Parts, body: Outgoing) -> Opt
 
 /// Records an exchange that brought no answer.
 fn failed(worker: &Worker, recorded: Option<Recorded>, reason: Reason) -> Reason {
-    worker.shared.metrics.upstream_failed(reason.as_str());
+    if reason != Reason::BodyIncomplete {
+        worker.shared.metrics.upstream_failed(reason.as_str());
+    }
     if let Some(recorded) = recorded {
         let record = OutcomeRecord {
             id: recorded.id.as_str(),

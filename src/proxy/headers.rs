@@ -55,6 +55,7 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     let mut head = Head { method, dropped: Vec::new() };
     let mut hosts = 0;
     let mut encodings = 0;
+    let mut lengths = 0;
     for (name, value) in &parts.headers {
         match *name {
             header::HOST => {
@@ -69,7 +70,10 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 head.dropped.push(name.clone());
             }
             header::CONNECTION => named_by_connection(value, &mut head.dropped),
-            header::CONTENT_LENGTH => head.dropped.push(name.clone()),
+            header::CONTENT_LENGTH => {
+                lengths += 1;
+                head.dropped.push(name.clone());
+            }
             _ => match kind(name.as_str()) {
                 Kind::Plain => {}
                 Kind::KeptBack => head.dropped.push(name.clone()),
@@ -82,6 +86,12 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 }
             },
         }
+    }
+    if lengths > 1 || lengths + encodings > 1 {
+        return refuse(Reason::AmbiguousRequest, "the body has more than one length");
+    }
+    if hosts == 0 && parts.uri.authority().is_some() {
+        return refuse(Reason::AmbiguousRequest, "the target names a host and there is no Host");
     }
     match (hosts, parts.version) {
         (1, _) | (0, Version::HTTP_10) => Ok(head),
@@ -134,6 +144,9 @@ fn kind(name: &str) -> Kind {
     match first {
         b'c' if starts("countersign-") => Kind::KeptBack,
         b'c' if is("content-length") => Kind::Misleading,
+        b'c' if name.contains(['_', '.']) && (is("content-type") || is("content-encoding")) => {
+            Kind::Misleading
+        }
         b'e' if is("expect") => Kind::KeptBack,
         b'f' if is("forwarded") => Kind::KeptBack,
         b'k' if is("keep-alive") => Kind::KeptBack,
@@ -302,6 +315,9 @@ mod tests {
             ),
             (vec![host, ("transfer_encoding", "chunked")], Reason::AmbiguousRequest),
             (vec![host, ("content_length", "1")], Reason::AmbiguousRequest),
+            (vec![host, ("content_type", "a/b")], Reason::AmbiguousRequest),
+            (vec![host, ("content-length", "1"), ("content-length", "1")], Reason::AmbiguousRequest),
+            (vec![host, ("content-length", "1"), ("transfer-encoding", "chunked")], Reason::AmbiguousRequest),
             (vec![host, ("x-original-url", "/v1/other")], Reason::AmbiguousRequest),
             (vec![host, ("x-http-method-override", "GET")], Reason::MethodOverride),
             (vec![host, ("X_HTTP_Method_Override", "GET")], Reason::MethodOverride),

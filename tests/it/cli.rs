@@ -120,8 +120,13 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("mode: enforce  ", "drafts: notice  ", "unknown key `drafts`"),
     (
         "mode: enforce  ",
-        "waivers: [{ rule: customer-mca, reason: r, ticket: t, until: 2099-01-01T00:00:00Z, reseller: \"1\" }]  ",
+        "waivers: [{ rule: reseller-mpa, reason: r, ticket: t, until: 2099-01-01T00:00:00Z, reseller: \"1\" }]  ",
         "at most 90 days ahead",
+    ),
+    (
+        "mode: enforce  ",
+        "waivers: [{ rule: customer-mca, reason: r, ticket: t, until: 2026-12-01T00:00:00Z, reseller: \"1\" }]  ",
+        "the waiver can not apply",
     ),
     ("format: json", "format: xml", "expected one of `json`, `text`"),
     ("listen:", "listen:\n  workers: many", "a whole number from 1 to 1024"),

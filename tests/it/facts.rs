@@ -56,7 +56,7 @@ fn definite(status: Status) -> Said {
     Said::Definite { status, observed_at: Now::read().wall }
 }
 
-const ACCEPTED: Status = Status::Accepted { at: None };
+const ACCEPTED: Status = Status::Accepted { at: None, undated: true };
 
 fn settings() -> Settings {
     Settings {

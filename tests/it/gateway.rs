@@ -135,6 +135,9 @@ fn every_refusal_has_its_reason() {
     let body = order();
     let big = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
     let lines = format!("{{\"lineItems\":[{}]}}", vec!["{}"; 301].join(","));
+    let long_name = format!("{{\"{}\":1}}", "x".repeat(257));
+    let participants: Vec<String> = (1..2000).map(|id| format!("{{\"value\":\"{id}\"}}")).collect();
+    let many_resellers = format!("{{\"lineItems\":[{{}}],\"participants\":[{}]}}", participants.join(","));
     for (method, target, headers, body, status, reason) in [
         ("POST", orders_path.as_str(), vec![("Authorization", "")], body.as_str(), 401, "token_missing"),
         ("POST", &orders_path, vec![("Authorization", "Bearer x.y.z")], &body, 401, "token_invalid"),
@@ -181,6 +184,18 @@ fn every_refusal_has_its_reason() {
         ("POST", &orders_path, vec![("X-HTTP-Method-Override", "GET")], &body, 400, "method_override"),
         ("POST", &orders_path, vec![("X-Original-URL", "/v1")], &body, 400, "ambiguous_request"),
         ("POST", &orders_path, vec![("Host", "a"), ("Host", "b")], &body, 400, "ambiguous_request"),
+        (
+            "POST",
+            &orders_path,
+            vec![("Content-Type", "application/json; charset =utf-7")],
+            &body,
+            415,
+            "unsupported_media_type",
+        ),
+        ("POST", &orders_path, vec![json, ("Content_Type", "text/plain")], &body, 400, "ambiguous_request"),
+        ("POST", &orders_path, vec![], "\"success\"", 400, "invalid_body"),
+        ("POST", &orders_path, vec![], &long_name, 400, "invalid_body"),
+        ("POST", &orders_path, vec![], &many_resellers, 400, "too_many_lines"),
         ("OPTIONS", &orders_path, vec![], "", 405, "method_refused"),
         ("TRACE", &orders_path, vec![], "", 405, "method_refused"),
         ("post", &orders_path, vec![], &body, 405, "method_refused"),
@@ -195,6 +210,114 @@ fn every_refusal_has_its_reason() {
         assert_eq!(challenge, status == 401, "{answer:?}");
     }
     assert_eq!(stage.standin.request_count(), 0);
+}
+
+#[test]
+fn a_body_that_says_nothing_is_none_where_none_is_asked_for() {
+    let stage = Stage::start();
+    let checkout = format!("/v1/customers/{CUSTOMER}/carts/c1/checkout");
+    // SDKs send one of these with a request that has no body.
+    for body in ["", "\"success\"", "null", "\"\"", "{}"] {
+        assert_eq!(stage.send("POST", &checkout, &[], body.as_bytes()).status, 201, "{body}");
+        let seen = stage.standin.recorded();
+        assert_eq!(seen[0].body, body.as_bytes());
+    }
+    for body in ["[]", "nul", "\"a\" \"b\"", "\"\\ud800\""] {
+        assert_eq!(stage.send("POST", &checkout, &[], body.as_bytes()).reason(), "invalid_body", "{body}");
+    }
+    let unlisted = format!("/v1/customers/{CUSTOMER}/somethingNew");
+    assert_eq!(stage.send("POST", &unlisted, &[], b"\"6204417\"").reason(), "invalid_body");
+}
+
+#[test]
+fn audit_records_stay_within_their_bound() {
+    let mut stage = Stage::start();
+    let line = |n: u32| {
+        let ids: Vec<String> = (0..5).map(|_| "\"4847383\"".to_owned()).collect();
+        format!(
+            "{{\"offerId\":\"{}:{n}\",\"additionalPartnerIdsOnRecord\":[{}]}}",
+            "X".repeat(190),
+            ids.join(",")
+        )
+    };
+    let lines: Vec<String> = (0..300).map(line).collect();
+    let body = format!("{{\"lineItems\":[{}]}}", lines.join(","));
+    assert_eq!(stage.send("POST", &orders(CUSTOMER), &[], body.as_bytes()).status, 201);
+    let records = stage.stop();
+    let decision = &records[1];
+    assert_eq!((&decision["truncated"], decision["lines"].as_array().unwrap().len()), (&json!(true), 50));
+    let text = std::fs::read_to_string(stage.path("audit.jsonl")).unwrap();
+    assert!(text.lines().skip(1).all(|line| line.len() <= 64 * 1024));
+}
+
+#[test]
+fn one_reseller_has_one_verdict_however_it_is_named() {
+    let tenant = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a09";
+    let stage = Stage::start();
+    let path = stage.path("countersign.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let entry = format!(
+        "  known:\n    - {{ tenant: {tenant}, kind: indirect_reseller, country: DE, mpn_id: \"6204417\" }}\n"
+    );
+    std::fs::write(&path, text.replace("  known:\n", &entry)).unwrap();
+    assert_eq!(stage.reload().status, 200);
+    for id in ["6204417", tenant, &tenant.to_ascii_uppercase()] {
+        let body = json!({ "lineItems": [{ "offerId": LICENCE, "partnerIdOnRecord": id }] }).to_string();
+        let answer = stage.send("POST", &orders(CUSTOMER), &[], body.as_bytes());
+        assert_eq!((answer.status, answer.reason().as_str()), (403, "agreement_missing"), "{id}");
+    }
+}
+
+#[test]
+fn a_rule_with_a_role_and_an_agreement_asks_both() {
+    let rule = "{ name: careful, when: { class: [purchase] }, requires: { agreement: mca, of: customer }, roles: [global_admin], on_unknown: allow }";
+    let off = ["customer-mca", "customer-mca-renewed", "azure-plan-mca"]
+        .map(|name| format!("{{ name: {name}, mode: off }}"));
+    let stage = Stage::with(&format!("policy: {{ rules: [{rule}, {}] }}\n", off.join(", ")));
+    let unknown = "c0a80101-6d2b-4c1e-8f10-0000000000ff";
+    assert_eq!(stage.order(unknown, &[]).reason(), "role_missing");
+    let admin = format!("Bearer {}", stage.token(PARTNER, &["GlobalAdmin"]));
+    assert_eq!(stage.order(unknown, &[("Authorization", &admin)]).status, 201);
+    assert_eq!(stage.order(BLOCKED, &[("Authorization", &admin)]).reason(), "agreement_missing");
+}
+
+#[test]
+fn notices_tell_of_roles_and_waivers_that_end() {
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 8))
+        .strftime("%Y-%m-%dT00:00:00Z")
+        .to_string();
+    let waiver = format!(
+        "{{ partner: {PARTNER}, customer: {BLOCKED}, rule: customer-mca, reason: r, ticket: t, until: {soon} }}"
+    );
+    let renewed = waiver.replace("rule: customer-mca,", "rule: customer-mca-renewed,");
+    let role =
+        "{ name: selling-role, announce_from: 2026-01-01T00:00:00Z, enforce_from: 2099-01-01T00:00:00Z }";
+    let stage = Stage::with(&format!("policy: {{ rules: [{role}], waivers: [{waiver}, {renewed}] }}\n"));
+    let answer = stage.order(BLOCKED, &[]);
+    assert_eq!(answer.status, 201);
+    assert!(
+        answer
+            .header("countersign-notice")
+            .unwrap()
+            .contains("customer-mca: a waiver for the Microsoft Customer Agreement")
+    );
+    let helpdesk = format!("Bearer {}", stage.token(PARTNER, &["HelpdeskAgent"]));
+    let answer = stage.order(CUSTOMER, &[("Authorization", &helpdesk)]);
+    assert_eq!(
+        answer.header("countersign-notice"),
+        Some("selling-role: the caller will need a selling role from 2099-01-01")
+    );
+}
+
+#[test]
+fn a_direct_acceptance_counts_beside_an_old_attestation() {
+    let stage = Stage::start();
+    let records = format!(
+        "  - {{ customer: {BLOCKED}, mca: {{ accepted: undated }} }}\n  - {{ customer: {BLOCKED}, attested_by: {PARTNER}, mca: {{ accepted: 2021-05-20T00:00:00Z }} }}\n"
+    );
+    std::fs::write(stage.path("agreements.yaml"), LEDGER.to_owned() + &records).unwrap();
+    assert_eq!(stage.reload().status, 200);
+    assert_eq!(stage.order(BLOCKED, &[]).status, 201);
 }
 
 #[test]

@@ -138,9 +138,11 @@ fn answer(at: Timestamp) -> impl Strategy<Value = Answer> {
     let status = prop_oneof![
         Just(Status::Missing),
         Just(Status::NotApplicable),
-        Just(Status::Accepted { at: None }),
-        (1_546_300_800i64..1_861_920_000)
-            .prop_map(|second| Status::Accepted { at: Some(Timestamp::from_second(second).unwrap()) }),
+        Just(Status::Accepted { at: None, undated: true }),
+        (1_546_300_800i64..1_861_920_000).prop_map(|second| Status::Accepted {
+            at: Some(Timestamp::from_second(second).unwrap()),
+            undated: false
+        }),
     ];
     let failure = prop_oneof![
         Just(None),
@@ -187,8 +189,11 @@ fn weaker(answer: Answer, how: u8, at: Timestamp) -> Answer {
     match (how % 4, answer.last) {
         (0, Some(fact)) => missing(fact),
         (1, Some(fact)) => match fact.status {
-            Status::Accepted { at: Some(accepted) } => {
-                let older = Status::Accepted { at: Some(accepted - SignedDuration::from_hours(24 * 3650)) };
+            Status::Accepted { at: Some(accepted), .. } => {
+                let older = Status::Accepted {
+                    at: Some(accepted - SignedDuration::from_hours(24 * 3650)),
+                    undated: false,
+                };
                 Answer { last: Some(Fact { status: older, ..fact }), ..answer }
             }
             _ => missing(fact),

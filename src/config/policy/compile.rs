@@ -99,6 +99,8 @@ pub fn compile(
         roles,
         labels: partners.labels.clone(),
         agreements,
+        tenants: partners.tenants.clone(),
+        mpn_ids: partners.tenants.iter().map(|(mpn, tenant)| (*tenant, *mpn)).collect(),
     })
 }
 

@@ -1,10 +1,13 @@
 //! The names and partner facts that rules may ask for.
 
+use std::collections::HashMap;
+
 use crate::config::problem::Span;
 use crate::config::read::Reader;
 use crate::policy::AgreementInfo;
 use crate::policy::condition::When;
 use crate::policy::facts::PartnerKind;
+use crate::policy::id::{Guid, MpnId};
 use crate::policy::operation::Operation;
 use crate::policy::role::NameTable;
 
@@ -27,6 +30,8 @@ pub struct Names<'a> {
 pub struct PartnerFacts {
     /// The labels that partners carry.
     pub labels: NameTable,
+    /// Tenants by MPN id, of those entries that have one.
+    pub tenants: HashMap<MpnId, Guid>,
     /// For each entry: where it stands, what it is, and whether it has a country and a region.
     pub entries: Vec<(Span, PartnerKind, bool, bool)>,
 }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::node::Node;
 use crate::config::read::{Reader, did_you_mean};
+use crate::policy::agreement::PartyKind;
 use crate::policy::id::PartnerRef;
 use crate::policy::rule::{Rule, Waived, Waiver};
 
@@ -42,6 +43,19 @@ pub fn waiver(reader: &Reader, node: &Node, rules: &[Rule], now: Timestamp) -> O
             return None;
         }
     };
+    let of = rules[rule].requires.as_ref().map(|requirement| requirement.of);
+    let fits = match party {
+        Waived::Customer { .. } => of == Some(PartyKind::Customer),
+        Waived::Reseller(_) => of == Some(PartyKind::Reseller),
+        // A reseller rule may ask the billing partner itself, where an order names it.
+        Waived::Partner(_) => of != Some(PartyKind::Customer) || rules[rule].roles.is_some(),
+    };
+    if !fits {
+        let of = of.map_or("the caller's roles".to_owned(), |of| format!("an agreement of the {of}"));
+        let message = format!("the waiver can not apply: rule `{}` asks {of}", rules[rule].name);
+        reader.error(node.span, message, Some("name the party that the rule asks".to_owned()));
+        return None;
+    }
     let span = until_node.map_or(node.span, |node| node.span);
     if until.duration_since(now) > AHEAD_MAX {
         reader.error(span, "a waiver ends at most 90 days ahead", None);
