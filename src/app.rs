@@ -15,11 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
-use crate::agreements::file::FileSource;
+use crate::agreements::file::{FileSource, Ledger};
 use crate::agreements::source::{Source, Sources};
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
+use crate::identity::claims::Issuer;
+use crate::identity::keys::VerifyingKey;
 use crate::metrics::Metrics;
 use crate::policy::id::Name;
 use crate::proxy::Peer;
@@ -119,6 +121,8 @@ fn control(
             Err(error) => drop(started.send(Err(error))),
         }
     });
+    // A file that hangs while it is read must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
 /// The control runtime's own state.
@@ -131,6 +135,20 @@ struct Control {
     lane: Lane,
     generation: u64,
     watched: Vec<Watched>,
+    reading: Option<Reading>,
+}
+
+/// A source with what its file held, or why it could not be read.
+type ReadLedger = (Arc<FileSource>, Result<Ledger, String>);
+/// Ledgers that are being read.
+type Reading = tokio::task::JoinHandle<Vec<ReadLedger>>;
+
+/// Waits for a reading to end; for ever, where there is none.
+async fn finished(reading: &mut Option<Reading>) -> Vec<ReadLedger> {
+    let Some(handle) = reading else { return std::future::pending().await };
+    let read = handle.await.unwrap_or_default();
+    *reading = None;
+    read
 }
 
 /// A ledger file as it was last seen.
@@ -186,6 +204,7 @@ impl Control {
             lane,
             generation,
             watched,
+            reading: None,
         };
         control.announce();
         Ok((control, commands, (address, admin_address)))
@@ -219,7 +238,8 @@ impl Control {
         loop {
             tokio::select! {
                 Some(command) = commands.recv() => self.obey(command).await,
-                _ = looks.tick() => self.look_at_ledgers().await,
+                _ = looks.tick() => self.look_at_ledgers(),
+                read = finished(&mut self.reading) => self.take_ledgers(read),
                 signal = signals.next() => match signal {
                     Signal::Reload => {
                         if let Err(error) = self.shared.audit.reopen() {
@@ -232,11 +252,11 @@ impl Control {
                 _ = &mut stopped => break,
             }
         }
-        self.drain(commands).await;
+        self.drain(commands, signals).await;
     }
 
     /// Lets requests in flight finish. Flights and the admin listener go on meanwhile.
-    async fn drain(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn drain(mut self, mut commands: mpsc::Receiver<Command>, mut signals: Signals) {
         tracing::info!("draining");
         self.ready.store(false, Ordering::Release);
         let Some(server) = self.server.take() else { return };
@@ -245,6 +265,10 @@ impl Control {
             tokio::select! {
                 _ = &mut drained => break,
                 Some(command) = commands.recv() => self.obey(command).await,
+                signal = signals.next() => if let Signal::Stop = signal {
+                    tracing::error!("told to stop once more: ending without what is in flight");
+                    std::process::exit(2);
+                },
             }
         }
         tracing::info!("drained");
@@ -282,6 +306,9 @@ impl Control {
         };
         let report = loaded.report(false);
         let Some(settings) = loaded.settings else { return self.refuse(report) };
+        if let Some(why) = must_not_reload(&self.settings, &settings) {
+            return self.refuse(format!("{report}{why}\n"));
+        }
         let restart = needs_restart(&self.settings, &settings);
         let report = match restart.is_empty() {
             true => report,
@@ -307,32 +334,73 @@ impl Control {
         ReloadReport { ok: false, revision: self.settings.revision.clone(), report }
     }
 
-    /// Reads ledgers that changed. A broken edit keeps the last good reading in force and shows.
-    async fn look_at_ledgers(&mut self) {
+    /// Has ledgers read that changed, one reading at a time, and not here: a file that hangs must hold up nothing else.
+    fn look_at_ledgers(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        let mut changed = Vec::new();
         for watched in &mut self.watched {
             let seen = stamp(watched.source.path());
-            if seen == watched.seen {
-                continue;
+            if seen != watched.seen {
+                watched.seen = seen;
+                changed.push(Arc::clone(&watched.source));
             }
-            watched.seen = seen;
-            let path = watched.source.path().to_owned();
-            let read = tokio::task::spawn_blocking(move || load_ledger(&path, Timestamp::now())).await;
-            let source = watched.source.name();
-            let metrics = &self.shared.metrics;
-            match read.unwrap_or_else(|_| Err("reading the ledger failed".to_owned())) {
+        }
+        if !changed.is_empty() {
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let read = |source: Arc<FileSource>| {
+                    let ledger = load_ledger(source.path(), Timestamp::now());
+                    (source, ledger)
+                };
+                changed.into_iter().map(read).collect()
+            }));
+        }
+    }
+
+    /// Puts ledgers in force that were read. A broken edit keeps the last good reading and shows.
+    fn take_ledgers(&mut self, read: Vec<ReadLedger>) {
+        let metrics = &self.shared.metrics;
+        for (source, ledger) in read {
+            let name = source.name();
+            match ledger {
                 Ok(ledger) => {
-                    watched.source.replace(ledger);
+                    source.replace(ledger);
                     self.shared.agreements.renew(&self.shared.snapshot().sources);
-                    metrics.ledger_reloaded(source.as_str(), true);
-                    tracing::info!(%source, "ledger in force");
+                    metrics.ledger_reloaded(name.as_str(), true);
+                    tracing::info!(source = %name, "ledger in force");
                 }
                 Err(report) => {
-                    metrics.ledger_reloaded(source.as_str(), false);
-                    tracing::error!(%source, %report, "ledger refused; the last good one stays in force");
+                    metrics.ledger_reloaded(name.as_str(), false);
+                    tracing::error!(source = %name, %report, "ledger refused; the last good one stays in force");
                 }
             }
         }
     }
+}
+
+/// What a running gateway must not be given, though it could be started so.
+fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
+    let usable = |issuer: &Issuer| {
+        let fits =
+            |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| issuer.algorithms.contains(algorithm));
+        issuer.keys.iter().any(fits)
+    };
+    // Half a key rotation must not turn every caller away.
+    let emptied = new.verifier.issuers.iter().find(|issuer| {
+        let before = old.verifier.issuers.iter().find(|known| known.name == issuer.name);
+        before.is_some_and(usable) && !usable(issuer)
+    });
+    if let Some(issuer) = emptied {
+        return Some(format!(
+            "issuer {:?} had usable keys and now has none; the last good ones are kept",
+            issuer.name
+        ));
+    }
+    // The listener goes on with the time it was started with.
+    (old.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
+        "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
+    })
 }
 
 /// What runs on, though the settings changed, until a restart.
@@ -469,7 +537,8 @@ impl server::Worker for GatewayWorker {
         let worker = Rc::clone(&self.0);
         let peer_known = Rc::new(Peer::new(peer.ip()));
         server::serve(context, stream, peer, move |request| {
-            crate::proxy::handle(Rc::clone(&worker), request, Rc::clone(&peer_known))
+            // On the heap: hyper moves the future about, and it holds everything that a request needs.
+            Box::pin(crate::proxy::handle(Rc::clone(&worker), request, Rc::clone(&peer_known)))
         })
     }
 
@@ -481,6 +550,8 @@ impl server::Worker for GatewayWorker {
         // Exchanges whose caller has gone are recorded as allowed: they end before the worker does.
         while self.0.left_alone() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            // Their deadlines pass here, now that the server looks after no connection any more.
+            self.0.tick();
         }
         self.0.close();
     }

@@ -16,7 +16,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadlines, Until};
 
 /// The most idle connections that a worker keeps.
 const IDLE_MAX: usize = 256;
@@ -30,7 +30,7 @@ pub struct Settings {
     pub prefix: String,
     /// To open a connection.
     pub connect_timeout: Duration,
-    /// From the request to the head of its answer.
+    /// From the end of the request to the head of its answer.
     pub response_timeout: Duration,
     /// How long an unused connection is kept; below what upstreams keep theirs.
     pub idle_timeout: Duration,
@@ -68,8 +68,15 @@ pub enum Failure {
 pub enum Outgoing {
     /// These bytes; empty for none.
     Whole(Bytes),
+    /// What the caller sends, as it comes; when it last did is written beside it.
+    Streamed(Incoming, Rc<Cell<Instant>>),
+}
+
+impl Outgoing {
     /// What the caller sends, as it comes.
-    Streamed(Incoming),
+    pub fn streamed(body: Incoming, now: Instant) -> Outgoing {
+        Outgoing::Streamed(body, Rc::new(Cell::new(now)))
+    }
 }
 
 impl Body for Outgoing {
@@ -84,24 +91,28 @@ impl Body for Outgoing {
             Outgoing::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Outgoing::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             // Trailers of a request are not passed on: nothing that buys reads them.
-            Outgoing::Streamed(body) => match std::task::ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
-                other => Poll::Ready(other),
-            },
+            Outgoing::Streamed(body, moved) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                moved.set(Instant::now());
+                match frame {
+                    Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
+                    other => Poll::Ready(other),
+                }
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Outgoing::Whole(bytes) => bytes.is_empty(),
-            Outgoing::Streamed(body) => body.is_end_stream(),
+            Outgoing::Streamed(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Outgoing::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Outgoing::Streamed(body) => body.size_hint(),
+            Outgoing::Streamed(body, _) => body.size_hint(),
         }
     }
 }
@@ -163,7 +174,11 @@ impl Pool {
         mut request: Request<Outgoing>,
         now: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let until = now + settings.response_timeout;
+        // While the caller's body goes on, the upstream is not late.
+        let until = match request.body() {
+            Outgoing::Streamed(_, moved) => Until::After(Rc::clone(moved), settings.response_timeout),
+            Outgoing::Whole(_) => Until::At(now + settings.response_timeout),
+        };
         loop {
             let kept = self.take_idle(settings, now);
             let is_new = kept.is_none();
@@ -171,7 +186,7 @@ impl Pool {
                 Some(sender) => sender,
                 None => self.connect(settings).await?,
             };
-            let answer = self.deadlines.within(until, pin!(sender.try_send_request(request))).await;
+            let answer = self.deadlines.within(until.clone(), pin!(sender.try_send_request(request))).await;
             match answer {
                 Err(_) => return Err(Failure::Timeout),
                 Ok(Ok(response)) => {

@@ -3,12 +3,12 @@
 //! A timer of the runtime costs a registration and a cancellation for every request; here a wait leaves its waker in a
 //! list that the worker looks through every quarter of a second.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The waits of one worker. It stays on its thread.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +23,32 @@ struct Waits {
 #[derive(Debug)]
 enum Place {
     Free,
-    Waiting { until: Instant, waker: Waker },
+    Waiting { until: Until, waker: Waker },
     Passed,
+}
+
+/// Until when a wait may last.
+#[derive(Clone, Debug)]
+pub enum Until {
+    /// Until this moment.
+    At(Instant),
+    /// So long after the last movement, whose moment is written here.
+    After(Rc<Cell<Instant>>, Duration),
+}
+
+impl Until {
+    fn has_passed(&self, now: Instant) -> bool {
+        match self {
+            Until::At(moment) => *moment <= now,
+            Until::After(moved, quiet) => moved.get() + *quiet <= now,
+        }
+    }
+}
+
+impl From<Instant> for Until {
+    fn from(moment: Instant) -> Until {
+        Until::At(moment)
+    }
 }
 
 /// The deadline passed.
@@ -33,15 +57,15 @@ pub struct Elapsed;
 
 impl Deadlines {
     /// Waits for a future, at the longest until a tick after a moment.
-    pub fn within<F: Future>(&self, until: Instant, future: F) -> Within<'_, F> {
-        Within { deadlines: self, until, place: None, future }
+    pub fn within<F: Future>(&self, until: impl Into<Until>, future: F) -> Within<'_, F> {
+        Within { deadlines: self, until: until.into(), place: None, future }
     }
 
     /// Ends the waits whose moment has passed.
     pub fn tick(&self, now: Instant) {
         let mut woken = Vec::new();
         for place in &mut self.0.borrow_mut().places {
-            if matches!(place, Place::Waiting { until, .. } if *until <= now)
+            if matches!(place, Place::Waiting { until, .. } if until.has_passed(now))
                 && let Place::Waiting { waker, .. } = std::mem::replace(place, Place::Passed)
             {
                 woken.push(waker);
@@ -55,7 +79,7 @@ impl Deadlines {
 /// A wait for a future with a deadline.
 pub struct Within<'d, F> {
     deadlines: &'d Deadlines,
-    until: Instant,
+    until: Until,
     place: Option<usize>,
     future: F,
 }
@@ -67,7 +91,6 @@ impl<F: Future + Unpin> Future for Within<'_, F> {
         if let Poll::Ready(output) = Pin::new(&mut self.future).poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let until = self.until;
         let mut waits = self.deadlines.0.borrow_mut();
         match self.place {
             Some(at) => match &mut waits.places[at] {
@@ -76,7 +99,7 @@ impl<F: Future + Unpin> Future for Within<'_, F> {
                 Place::Free => unreachable!("a place is freed with its wait"),
             },
             None => {
-                let waiting = Place::Waiting { until, waker: cx.waker().clone() };
+                let waiting = Place::Waiting { until: self.until.clone(), waker: cx.waker().clone() };
                 let at = match waits.free.pop() {
                     Some(at) => {
                         waits.places[at] = waiting;
@@ -110,7 +133,6 @@ mod tests {
     use super::*;
     use std::future::{pending, ready};
     use std::task::Wake;
-    use std::time::Duration;
 
     struct Count(std::sync::atomic::AtomicUsize);
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::cli::exit::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, complain, give_up, say};
 use crate::config;
 
 /// Reads a configuration and reports on it.
@@ -13,12 +13,12 @@ pub fn check(path: &Path) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return give_up(&error),
     };
-    eprint!("{}", loaded.report(colour(&std::io::stderr())));
+    complain(&loaded.report(colour(&std::io::stderr())));
     let (errors, warnings) = loaded.counts();
     match loaded.settings {
         Some(settings) => {
             let policy = &settings.policy.policy;
-            println!(
+            say!(
                 "{}: good, revision {} ({} operations, {} rules, {} partners, {warnings} warnings)",
                 path.display(),
                 settings.revision,
@@ -29,7 +29,7 @@ pub fn check(path: &Path) -> Exit {
             Exit::Yes
         }
         None => {
-            println!("{}: refused ({errors} errors, {warnings} warnings)", path.display());
+            say!("{}: refused ({errors} errors, {warnings} warnings)", path.display());
             Exit::No
         }
     }

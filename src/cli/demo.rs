@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
-use crate::cli::exit::{Exit, give_up};
+use crate::cli::exit::{Exit, give_up, say};
 use crate::config::node::Value;
 use crate::config::{self, Loaded};
 use crate::standin::{Issuer, IssuerAlgorithm, Standin};
@@ -76,12 +76,9 @@ impl Stage {
 
     fn play(self, stay: bool) -> Exit {
         let fixture = Fixture { issuer: &self.issuer, gateway: self.app.address };
-        println!("The gateway runs the shipped configuration at http://{}", self.app.address);
-        println!(
-            "in front of a stand-in ordering API at {}, with a key made a moment ago.",
-            self.standin.url()
-        );
-        println!("(The dates of rule france-mpa are moved so that its notice shows today.)\n");
+        say!("The gateway runs the shipped configuration at http://{}", self.app.address);
+        say!("in front of a stand-in ordering API at {}, with a key made a moment ago.", self.standin.url());
+        say!("(The dates of rule france-mpa are moved so that its notice shows today.)\n");
         let asked = match requests::ask_all(&fixture, &self.standin) {
             Ok(asked) => asked,
             Err(error) => return give_up(&format!("the demo's requests: {error}")),
@@ -89,14 +86,14 @@ impl Stage {
         print_table(&asked);
         let surprises = asked.iter().filter(|asked| !asked.as_expected).count();
         let audit = std::fs::read_to_string(self.folder.0.join("audit.jsonl")).unwrap_or_default();
-        println!(
+        say!(
             "{} requests, {} reached the ordering API, {} audit records were written.",
             asked.len(),
             asked.iter().filter(|asked| asked.reached).count(),
             audit.lines().count()
         );
         if surprises > 0 {
-            println!("{surprises} answers were not the expected ones (marked !).");
+            say!("{surprises} answers were not the expected ones (marked !).");
         }
         if stay {
             requests::print_to_paste(&fixture, self.app.admin_address, &self.folder.0);
@@ -132,14 +129,14 @@ fn load(path: &Path, upstream: &str, now: Timestamp) -> Loaded {
 
 fn print_table(asked: &[Asked]) {
     const WIDTHS: [usize; 3] = [34, 24, 62];
-    let line = || println!("+{}+", WIDTHS.map(|width| "-".repeat(width + 2)).join("+"));
+    let line = || say!("+{}+", WIDTHS.map(|width| "-".repeat(width + 2)).join("+"));
     let row = |cells: [&str; 3]| {
         let columns: [Vec<String>; 3] = std::array::from_fn(|at| wrapped(cells[at], WIDTHS[at]));
         for part in 0..columns.iter().map(Vec::len).max().unwrap_or(0) {
             let cells: [String; 3] = std::array::from_fn(|at| {
                 format!("{:<width$}", columns[at].get(part).map_or("", String::as_str), width = WIDTHS[at])
             });
-            println!("| {} |", cells.join(" | "));
+            say!("| {} |", cells.join(" | "));
         }
     };
     line();

@@ -24,6 +24,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Prints a line. A reader that has gone, as of `| head`, is no fault of ours.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout().lock(), $($text)*);
+    }};
+}
+pub(crate) use say;
+
+/// Prints to standard error, where there is a reader.
+pub fn complain(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Whether a stream shows colours.
 pub fn colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
@@ -31,6 +46,6 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
 
 /// Tells the operator why there is no answer.
 pub fn give_up(why: &str) -> Exit {
-    eprintln!("countersign: {why}");
+    complain(&format!("countersign: {why}\n"));
     Exit::None
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::agreements::file::Ledger;
 use crate::audit::record;
-use crate::cli::exit::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, complain, give_up, say};
 use crate::config::cases::{caller_of, records_ledger, request};
 use crate::config::node::Node;
 use crate::config::problem::{Span, render};
@@ -64,7 +64,7 @@ pub fn explain(config: &Path, arguments: &Arguments) -> Exit {
     };
     let report = loaded.report(colour(&std::io::stderr()));
     let Some(settings) = loaded.settings else {
-        eprint!("{report}");
+        complain(&report);
         return Exit::None;
     };
     let reader = Reader::default();
@@ -184,21 +184,21 @@ fn configured_ledger(settings: &Settings, at: Timestamp) -> Ledger {
 fn print(settings: &Settings, question: &Question, judged: &Judged) {
     let policy = &settings.policy.policy;
     let caller = &question.caller;
-    println!("request    {} {}", question.method.as_str(), question.path);
-    println!("at         {}, revision {}", question.at, settings.revision);
+    say!("request    {} {}", question.method.as_str(), question.path);
+    say!("at         {}, revision {}", question.at, settings.revision);
     let roles: Vec<&str> = policy.roles.of(caller.roles).collect();
-    println!("caller     {} ({}), roles: {}", caller.partner.tenant, caller.partner.kind, list(&roles));
+    say!("caller     {} ({}), roles: {}", caller.partner.tenant, caller.partner.kind, list(&roles));
     if caller.is_reseller() {
-        println!("billed     {} ({})", caller.billing.tenant, caller.billing.kind);
+        say!("billed     {} ({})", caller.billing.tenant, caller.billing.kind);
     }
     if let Some(request) = &judged.request {
         let operation = &policy.operations[request.operation.index()].name;
-        println!("operation  {operation} ({})", request.class);
+        say!("operation  {operation} ({})", request.class);
         if let Some(unread) = request.unread {
-            println!("unread     the {unread}: the strictest reading holds");
+            say!("unread     the {unread}: the strictest reading holds");
         }
         if let Some(customer) = request.customer {
-            println!("customer   {customer}");
+            say!("customer   {customer}");
         }
         for line in &request.lines {
             let product = match &line.product {
@@ -208,19 +208,19 @@ fn print(settings: &Settings, question: &Question, judged: &Judged) {
                     format!("{} ({})", ids.join(", "), list(&classes))
                 }
             };
-            println!("line       {}: {product}", if line.at.is_empty() { "(the body)" } else { &line.at });
+            say!("line       {}: {product}", if line.at.is_empty() { "(the body)" } else { &line.at });
         }
         for reseller in &request.resellers {
-            println!("reseller   {} at {}", reseller.id, reseller.at);
+            say!("reseller   {} at {}", reseller.id, reseller.at);
         }
     }
     for (number, (need, answer)) in judged.needs.iter().zip(&judged.answers).enumerate() {
-        println!("need {number:<5} {}", need_text(need, answer));
+        say!("need {number:<5} {}", need_text(need, answer));
     }
     for (at, rule) in policy.rules.iter().enumerate() {
-        println!("rule       {:<24} {}", rule.name, rule_text(settings, question, judged, at, rule));
+        say!("rule       {:<24} {}", rule.name, rule_text(settings, question, judged, at, rule));
     }
-    println!("verdict    {}", verdict_text(settings, judged));
+    say!("verdict    {}", verdict_text(settings, judged));
 }
 
 fn list(names: &[&str]) -> String {

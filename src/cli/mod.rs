@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod log;
 mod run;
 mod test;
 

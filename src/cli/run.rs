@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, file_loader};
-use crate::cli::exit::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, complain, give_up};
+use crate::cli::log::LogWriter;
 use crate::config::{self, Log};
 
 /// Runs the gateway.
@@ -15,24 +16,45 @@ pub fn run(path: &Path) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return give_up(&error),
     };
-    eprint!("{}", loaded.report(colour(&std::io::stderr())));
-    let Some(settings) = loaded.settings else { return Exit::No };
-    start_log(&settings.log);
+    complain(&loaded.report(colour(&std::io::stderr())));
+    let Some(mut settings) = loaded.settings else { return Exit::No };
+    let log = start_log(&settings.log);
+    // Each connection takes two descriptors: its own and one to the upstream.
+    let wanted = settings.listen.connections_max as u64 * 2 + 64;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            tracing::warn!(limit, wanted, "fewer file descriptors than `limits.connections` needs");
+            let spare = limit.saturating_sub(64).max(2) / 2;
+            settings.listen.connections_max = settings.listen.connections_max.min(spare as usize);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors can not be raised"),
+    }
     match App::start(settings, file_loader(path.to_owned()), true) {
         Ok(app) => {
             tracing::info!(address = %app.address, admin = %app.admin_address, "listening");
             app.wait();
+            log.finish();
             Exit::Yes
         }
-        Err(error) => give_up(&error),
+        Err(error) => {
+            log.finish();
+            give_up(&error)
+        }
     }
 }
 
-fn start_log(log: &Log) {
+fn start_log(log: &Log) -> LogWriter {
+    let writer = LogWriter::start();
     let filter = EnvFilter::new(&log.level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(writer.clone());
     match log.json {
         true => builder.json().flatten_event(true).init(),
         false => builder.init(),
     }
+    writer
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::cli::exit::{Exit, colour, give_up};
+use crate::cli::exit::{Exit, colour, give_up, say};
 use crate::config::cases::{self, Case, Expect};
 use crate::config::problem::render;
 use crate::config::read::Reader;
@@ -80,18 +80,18 @@ pub fn test(config: &Path, arguments: &Arguments) -> Exit {
             match differences.is_empty() {
                 true => {
                     passed += 1;
-                    println!("ok    {}: {}", coverage.name, case.name);
+                    say!("ok    {}: {}", coverage.name, case.name);
                 }
                 false => {
                     failed += 1;
-                    println!("FAIL  {}: {}: {}", coverage.name, case.name, differences.join("; "));
+                    say!("FAIL  {}: {}: {}", coverage.name, case.name, differences.join("; "));
                 }
             }
         }
         coverages.push(coverage);
     }
     let uncovered: usize = coverages.iter().map(Coverage::print).sum();
-    println!("{passed} passed, {failed} failed");
+    say!("{passed} passed, {failed} failed");
     if failed > 0 || arguments.require_coverage && uncovered > 0 { Exit::No } else { Exit::Yes }
 }
 
@@ -182,14 +182,14 @@ impl Coverage<'_> {
     /// Prints how often each rule was met and not met; the answer is how many are not covered both ways.
     fn print(&self) -> usize {
         let mut uncovered = 0;
-        println!("\nrules covered by {}:", self.name);
+        say!("\nrules covered by {}:", self.name);
         for (at, rule) in self.policy.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
             let covered = self.met[at] > 0 && self.unmet[at] > 0;
             uncovered += usize::from(!covered);
             let mark = if covered { "" } else { "   <- not covered both ways" };
-            println!("  {:<24} met {:>3}, unmet {:>3}{mark}", rule.name, self.met[at], self.unmet[at]);
+            say!("  {:<24} met {:>3}, unmet {:>3}{mark}", rule.name, self.met[at], self.unmet[at]);
         }
-        println!();
+        say!();
         uncovered
     }
 }

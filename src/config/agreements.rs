@@ -13,7 +13,7 @@ use crate::config::network::region;
 use crate::config::node::{Node, Value};
 use crate::config::policy::partner_ref;
 use crate::config::problem::render;
-use crate::config::read::{Reader, Section, did_you_mean, quoted};
+use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text};
 use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
 
@@ -119,7 +119,7 @@ fn ledger_source(
 /// Reads a ledger file by itself, when it changed; the error is the rendered problems.
 pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
     let reader = Reader::default();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let source = reader.add_source(path, &text);
     // No variables: a ledger is data.
     let tree = Node::parse(&text, source, &HashMap::new()).map_err(|(span, message)| {

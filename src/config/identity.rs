@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
-use crate::config::read::{Reader, Section, resolve};
+use crate::config::read::{Reader, Section, read_text, resolve};
 use crate::identity::claims::{Issuer, IssuerName, RoleValues, Verifier, role_value};
 use crate::identity::keys::{self, ALGORITHMS, LoadedKeys, VerifyingKey};
 use crate::identity::{DefaultPartner, Partner, Partners};
@@ -145,9 +145,8 @@ fn key_files(reader: &Reader, node: &Node, folder: &Path) -> Option<Vec<Verifyin
     let load = |read: fn(&str) -> Result<LoadedKeys, String>| {
         move |node: &Node| {
             let path = resolve(folder, &reader.text(node)?);
-            let loaded = std::fs::read_to_string(&path)
-                .map_err(|error| format!("can not be read: {error}"))
-                .and_then(|text| {
+            let loaded =
+                read_text(&path).map_err(|error| format!("can not be read: {error}")).and_then(|text| {
                     reader.add_source(&path, &text);
                     read(&text)
                 });
@@ -242,7 +241,7 @@ pub fn read_file(
     variables: &HashMap<String, String>,
 ) -> Option<Node> {
     let path = resolve(folder, &reader.text(node)?);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_text(&path) {
         Ok(text) => text,
         Err(error) => {
             reader.error(node.span, format!("can not read {}: {error}", path.display()), None);

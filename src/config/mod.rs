@@ -11,6 +11,7 @@ pub mod read;
 pub mod texts;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use crate::config::network::Upstream;
 use crate::config::node::{Node, Value};
 use crate::config::policy::CompiledPolicy;
 use crate::config::problem::{Problem, Severity, SourceText, render};
-use crate::config::read::{Reader, Section};
+use crate::config::read::{Reader, Section, read_text};
 use crate::identity::Partners;
 use crate::identity::claims::Verifier;
 use crate::proxy::messages::Catalogue;
@@ -98,8 +99,7 @@ impl Loaded {
 
 /// Reads a configuration file. The error says why the file itself could not be read.
 pub fn load(path: &Path, now: Timestamp) -> Result<Loaded, String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("can not read {}: {error}", path.display()))?;
+    let text = read_text(path).map_err(|error| format!("can not read {}: {error}", path.display()))?;
     Ok(load_text(path, &text, &[], now))
 }
 
@@ -107,7 +107,9 @@ pub fn load(path: &Path, now: Timestamp) -> Result<Loaded, String> {
 pub fn load_text(path: &Path, text: &str, overrides: &[(&str, Value)], now: Timestamp) -> Loaded {
     let reader = Reader::default();
     let source = reader.add_source(path, text);
-    let variables: HashMap<String, String> = std::env::vars().collect();
+    let text_of =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let variables: HashMap<String, String> = std::env::vars_os().filter_map(text_of).collect();
     let settings = match Node::parse(text, source, &variables) {
         Ok(mut tree) => {
             for (at, value) in overrides {

@@ -66,7 +66,18 @@ impl Node {
         source: usize,
         variables: &HashMap<String, String>,
     ) -> Result<Node, (Option<Span>, String)> {
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        // Bounded by the text itself: a ledger may have a million records. What could make more of it than stands
+        // there (aliases, merges) keeps the library's bounds.
+        let most = text.len().max(1_000);
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            budget: serde_saphyr::budget! {
+                max_nodes: most * 2,
+                max_events: most * 4,
+                max_total_scalar_bytes: most * 4,
+            },
+        };
         let options = options.with_properties(variables.clone());
         let mut node: Node = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let span = error.location().map(|place| Span::at(source, place.line(), place.column()));

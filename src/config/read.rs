@@ -268,6 +268,15 @@ impl<'n> Section<'n> {
     }
 }
 
+/// The text of a regular file. Anything else (a pipe, a device) could keep its reader waiting for ever.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
 /// A path, relative to a folder.
 pub fn resolve(folder: &Path, path: &str) -> PathBuf {
     folder.join(path)

@@ -63,8 +63,10 @@ named_enum! {
         Overloaded = "overloaded",
         /// The decision could not be recorded.
         AuditUnavailable = "audit_unavailable",
-        /// The upstream refused the connection, or broke it.
+        /// No connection to the upstream could be opened: it has not seen the request.
         UpstreamUnreachable = "upstream_unreachable",
+        /// The upstream broke the connection instead of answering: it may have acted.
+        UpstreamInterrupted = "upstream_interrupted",
         /// The upstream answered with something that is no usable answer.
         UpstreamInvalid = "upstream_invalid",
         /// The upstream did not answer in time.
@@ -101,7 +103,7 @@ impl Reason {
             Reason::UnsupportedMediaType => 415,
             Reason::HeadersTooLarge => 431,
             Reason::Internal => 500,
-            Reason::UpstreamUnreachable | Reason::UpstreamInvalid => 502,
+            Reason::UpstreamUnreachable | Reason::UpstreamInterrupted | Reason::UpstreamInvalid => 502,
             Reason::KeysUnavailable
             | Reason::AgreementUnknown
             | Reason::AgreementUnrecorded

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -18,6 +18,8 @@ use crate::proxy::ids::DecisionId;
 use crate::proxy::orders;
 use crate::proxy::worker::Worker;
 
+/// How long the rest of an answer is waited for whose caller has gone.
+const ALONE_MAX: Duration = Duration::from_secs(30);
 /// The most of an answer that is kept to read order ids from.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
@@ -26,7 +28,7 @@ pub enum AnswerBody {
     /// The gateway's own.
     Own(Bytes),
     /// The upstream's, as it comes.
-    Upstream(Box<Exchange>),
+    Upstream(Watched),
 }
 
 impl Body for AnswerBody {
@@ -40,22 +42,73 @@ impl Body for AnswerBody {
         match &mut *self {
             AnswerBody::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            AnswerBody::Upstream(exchange) => exchange.poll_frame(cx),
+            AnswerBody::Upstream(watched) => watched.exchange().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             AnswerBody::Own(bytes) => bytes.is_empty(),
-            AnswerBody::Upstream(exchange) => exchange.body.is_end_stream(),
+            AnswerBody::Upstream(watched) => {
+                watched.0.as_ref().is_none_or(|exchange| exchange.body.is_end_stream())
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Upstream(exchange) => exchange.body.size_hint(),
+            AnswerBody::Upstream(watched) => {
+                watched.0.as_ref().map_or_else(SizeHint::default, |exchange| exchange.body.size_hint())
+            }
         }
+    }
+}
+
+/// An exchange that goes on without its caller where it may still name orders.
+pub struct Watched(Option<Box<Exchange>>);
+
+impl Watched {
+    /// Watches an exchange.
+    pub fn new(exchange: Exchange) -> Watched {
+        Watched(Some(Box::new(exchange)))
+    }
+
+    fn exchange(&mut self) -> &mut Exchange {
+        self.0.as_mut().expect("an exchange is there until it is dropped")
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let names_orders =
+            |exchange: &Exchange| exchange.recorded.as_ref().is_some_and(|recorded| recorded.names_orders);
+        let Some(mut exchange) =
+            self.0.take().filter(|exchange| !exchange.finished && names_orders(exchange))
+        else {
+            return;
+        };
+        if std::thread::panicking() {
+            return;
+        }
+        let worker = Rc::clone(&exchange.worker);
+        let left_alone = worker.leave_alone();
+        tokio::task::spawn_local(async move {
+            let until = Instant::now() + ALONE_MAX;
+            let rest = std::future::poll_fn(|cx| {
+                // What is not kept is not waited for either.
+                while exchange.kept_bytes < KEPT_BYTES_MAX {
+                    match ready!(exchange.poll_frame(cx)) {
+                        Some(Ok(_)) => {}
+                        _ => break,
+                    }
+                }
+                Poll::Ready(())
+            });
+            let _ = worker.deadlines.within(until, std::pin::pin!(rest)).await;
+            drop(exchange);
+            drop(left_alone);
+        });
     }
 }
 
@@ -143,9 +196,11 @@ impl Exchange {
     /// Keeps what order ids are read from, without copying it.
     fn keep(&mut self, data: &Bytes) {
         let wanted = self.recorded.as_ref().is_some_and(|recorded| recorded.names_orders);
-        if wanted && self.kept_bytes + data.len() <= KEPT_BYTES_MAX {
+        if wanted {
+            if self.kept_bytes + data.len() <= KEPT_BYTES_MAX {
+                self.kept.push(data.clone());
+            }
             self.kept_bytes += data.len();
-            self.kept.push(data.clone());
         }
     }
 

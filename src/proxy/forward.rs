@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body;
 use jiff::Timestamp;
 
 use crate::audit::record::OutcomeRecord;
@@ -12,7 +13,7 @@ use crate::audit::writer::Receipt;
 use crate::client::{self, Failure, Outgoing};
 use crate::policy::decision::Permit;
 use crate::policy::reason::Reason;
-use crate::proxy::exchange::{AnswerBody, Exchange, Recorded};
+use crate::proxy::exchange::{AnswerBody, Exchange, Recorded, Watched};
 use crate::proxy::headers::strip_answer;
 use crate::proxy::worker::Worker;
 
@@ -38,12 +39,14 @@ pub async fn forward(
         Ok(answered) => answered,
         Err(failure) => {
             let reason = match &failure {
-                Failure::Connect(_) | Failure::Broken(_) => Reason::UpstreamUnreachable,
-                Failure::ConnectTimeout | Failure::Timeout => Reason::UpstreamTimeout,
+                Failure::Connect(_) | Failure::ConnectTimeout => Reason::UpstreamUnreachable,
+                Failure::Broken(_) => Reason::UpstreamInterrupted,
+                Failure::Timeout => Reason::UpstreamTimeout,
                 Failure::CallerBroke => Reason::BodyIncomplete,
             };
+            let reason = failed(&worker, recorded, reason);
             tracing::warn!(?failure, reason = reason.as_str(), "no answer from the upstream");
-            return Err(failed(&worker, recorded, reason));
+            return Err(reason);
         }
     };
     let status = response.status();
@@ -61,7 +64,7 @@ pub async fn forward(
         ..recorded
     });
     let exchange = Exchange::new(worker, status.as_u16(), body, lease, recorded);
-    let mut answer = Response::new(AnswerBody::Upstream(Box::new(exchange)));
+    let mut answer = Response::new(AnswerBody::Upstream(Watched::new(exchange)));
     *answer.status_mut() = status;
     *answer.headers_mut() = head.headers;
     Ok(answer)
@@ -70,6 +73,11 @@ pub async fn forward(
 fn request(upstream: &client::Settings, mut parts: Parts, body: Outgoing) -> Option<Request<Outgoing>> {
     parts.uri = upstream.target(&parts.uri).ok()?;
     parts.version = http::Version::HTTP_11;
+    // A body of no length is said where a body is expected (RFC 9110 section 8.6); some servers insist on it.
+    let expects_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    if expects_body && body.is_end_stream() {
+        parts.headers.insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("0"));
+    }
     parts.extensions.clear();
     Some(Request::from_parts(parts, body))
 }

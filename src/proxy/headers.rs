@@ -213,7 +213,7 @@ pub struct Added<'a> {
     /// The verified partner and roles; `None` for a request without a caller.
     pub identity: Option<(HeaderValue, HeaderValue)>,
     /// The decision's id, where it is recorded.
-    pub decision: Option<&'a str>,
+    pub decision: Option<HeaderValue>,
 }
 
 /// Prepares the headers of a request for the upstream.
@@ -231,7 +231,7 @@ pub fn prepare(headers: &mut HeaderMap, head: &Head, added: Added<'_>) {
         headers.insert(ROLES, roles);
     }
     if let Some(decision) = added.decision {
-        headers.insert(DECISION, HeaderValue::from_str(decision).expect("an id is plain text"));
+        headers.insert(DECISION, decision);
     }
 }
 

@@ -17,6 +17,11 @@ impl DecisionId {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
     }
+
+    /// The id as a header; copies of it share their text.
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).expect("the alphabet is plain text")
+    }
 }
 
 /// Makes ids on one worker: a random start, then counting.

@@ -184,7 +184,15 @@ impl Passage {
             Route::Stream(operation, class) => {
                 let request = extract::streamed_request(operation, class);
                 let known = Known { request: Some(&request), ..known };
-                self.judge(parts, &head, Outgoing::Streamed(body), &request, &identified, known).await
+                self.judge(
+                    parts,
+                    &head,
+                    Outgoing::streamed(body, self.now.mono),
+                    &request,
+                    &identified,
+                    known,
+                )
+                .await
             }
             Route::Judge(endpoint) => {
                 let held = match intake::read_body(body, &self.snapshot.limits, &self.worker, self.now).await
@@ -234,16 +242,18 @@ impl Passage {
             return self.deny(&parts.headers, &decision, known);
         }
         let agreements = &self.worker.shared.agreements;
+        // The body may have taken its time: what is known is asked as of now, and waited for from now.
+        let now = Now::read();
         let (sources, freshness, needs) = (&snapshot.sources, &snapshot.freshness, plan.needs());
         let at_hand =
-            agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), sources, freshness, needs, self.now);
+            agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), sources, freshness, needs, now);
         let mut statuses = match at_hand {
             Some(statuses) => {
                 self.worker.shared.metrics.lookup_hits.inc_by(needs.len() as u64);
                 statuses
             }
             None => {
-                let (statuses, counts) = agreements.look_up(sources, freshness, needs, self.now).await;
+                let (statuses, counts) = agreements.look_up(sources, freshness, needs, now).await;
                 self.count(counts);
                 statuses
             }
@@ -254,16 +264,7 @@ impl Passage {
         let old = plan.old_unmet(&decision, recheck_after);
         if !old.is_empty() {
             self.worker.shared.metrics.rechecks.inc();
-            agreements
-                .look_again(
-                    &snapshot.sources,
-                    &snapshot.freshness,
-                    plan.needs(),
-                    &old,
-                    self.now,
-                    &mut statuses,
-                )
-                .await;
+            agreements.look_again(sources, freshness, needs, &old, now, &mut statuses).await;
             decision = plan.decide(&statuses);
         }
         let known = Known { statuses: Some((needs, &statuses)), ..known };
@@ -307,8 +308,8 @@ impl Passage {
         let identity = known.identified.map(|identified| self.identity_headers(identified));
         let host =
             HeaderValue::from_str(snapshot.upstream.authority.as_str()).expect("an authority is plain text");
-        let decision_id = is_recorded.then(|| self.id.as_str());
-        let added = Added { host, address: &self.peer.header, identity, decision: decision_id };
+        let decision_id = is_recorded.then(|| self.id.header());
+        let added = Added { host, address: &self.peer.header, identity, decision: decision_id.clone() };
         headers::prepare(&mut parts.headers, head, added);
         if !snapshot.forward_authorization {
             parts.headers.remove(AUTHORIZATION);
@@ -331,8 +332,7 @@ impl Passage {
         match forwarded {
             Ok(mut response) => {
                 echoed.add(response.headers_mut());
-                if is_recorded {
-                    let id = HeaderValue::from_str(self.id.as_str()).expect("an id is plain text");
+                if let Some(id) = decision_id {
                     response.headers_mut().insert(headers::DECISION, id);
                 }
                 if let Some(notice) = notice {
@@ -420,19 +420,20 @@ impl Passage {
         }
     }
 
+    /// The verified partner and roles, as headers. Callers send many requests in a row: those of the last one are kept.
     fn identity_headers(&self, identified: &Identified) -> (HeaderValue, HeaderValue) {
-        let partner = identified.caller.partner.tenant.text();
-        let mut roles = String::new();
-        for role in self.snapshot.policy.roles.of(identified.caller.roles) {
-            if !roles.is_empty() {
-                roles.push(',');
+        let key = (identified.caller.partner.tenant, identified.caller.roles, self.snapshot.generation);
+        let mut last = self.worker.last_identity.borrow_mut();
+        match &*last {
+            Some((known, partner, roles)) if *known == key => (partner.clone(), roles.clone()),
+            _ => {
+                let roles: Vec<&str> = self.snapshot.policy.roles.of(key.1).collect();
+                let partner = HeaderValue::from_str(key.0.text().as_str()).expect("a GUID is plain text");
+                let roles = HeaderValue::from_str(&roles.join(",")).unwrap_or(HeaderValue::from_static(""));
+                *last = Some((key, partner.clone(), roles.clone()));
+                (partner, roles)
             }
-            roles.push_str(role);
         }
-        (
-            HeaderValue::from_str(partner.as_str()).expect("a GUID is plain text"),
-            HeaderValue::from_str(&roles).unwrap_or(HeaderValue::from_static("")),
-        )
     }
 
     fn record(

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderValue;
 use jiff::Timestamp;
 
 use crate::agreements::near::NearFacts;
@@ -13,8 +14,13 @@ use crate::audit::writer::Lane;
 use crate::client::Pool;
 use crate::deadline::Deadlines;
 use crate::identity::tokens::NearTokens;
+use crate::policy::id::Guid;
+use crate::policy::role::NameSet;
 use crate::proxy::ids::IdMaker;
 use crate::proxy::snapshot::{Shared, Snapshot};
+
+/// Tenant, roles and generation of the configuration.
+type IdentityKey = (Guid, NameSet, u64);
 
 /// What one worker has for itself. It stays on its thread.
 pub struct Worker {
@@ -32,6 +38,8 @@ pub struct Worker {
     pub near_tokens: RefCell<NearTokens>,
     /// Its copies of facts.
     pub near_facts: RefCell<NearFacts>,
+    /// Tenant, roles and configuration of the caller that was forwarded last, with the headers that say so.
+    pub last_identity: RefCell<Option<(IdentityKey, HeaderValue, HeaderValue)>>,
     snapshot: RefCell<Rc<InForce>>,
     installed: Cell<u64>,
     pool_opened: Cell<u64>,
@@ -74,6 +82,7 @@ impl Worker {
             ids: IdMaker::default(),
             near_tokens: RefCell::default(),
             near_facts: RefCell::default(),
+            last_identity: RefCell::default(),
             snapshot: RefCell::new(Rc::new(InForce(snapshot))),
             installed: Cell::new(installed),
             pool_opened: Cell::new(0),

@@ -115,6 +115,7 @@ impl InFlight {
     fn new(context: &Rc<WorkerContext>, movement: &Rc<Movement>) -> InFlight {
         movement.in_flight.set(movement.in_flight.get() + 1);
         movement.head_began.set(false);
+        movement.answered.set(true);
         context.load.requests.fetch_add(1, Ordering::Relaxed);
         InFlight { context: Rc::clone(context), movement: Rc::clone(movement) }
     }

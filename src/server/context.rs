@@ -90,9 +90,10 @@ impl WorkerContext {
             }
             let in_flight = movement.in_flight.get() > 0;
             let head_began = movement.head_began.replace(false);
-            if in_flight {
+            if in_flight || movement.answered.replace(false) {
                 state.head_since.set(None);
-            } else if head_began && state.head_since.get().is_none() {
+            }
+            if !in_flight && head_began && state.head_since.get().is_none() {
                 state.head_since.set(Some(now));
             }
             let limits = &self.limits;

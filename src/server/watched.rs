@@ -17,6 +17,8 @@ pub struct Movement {
     pub moved: Cell<bool>,
     /// Bytes came in while no request was being answered: a request head has begun.
     pub head_began: Cell<bool>,
+    /// A request began to be answered since the last look.
+    pub answered: Cell<bool>,
     /// Requests being answered.
     pub in_flight: Cell<usize>,
 }

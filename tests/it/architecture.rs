@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("admin", &[]),
     ("config", &["policy", "client", "server", "identity", "agreements", "judge", "audit", "proxy", "admin"]),
-    ("app", &["metrics", "policy", "server", "agreements", "audit", "proxy", "admin", "config"]),
+    ("app", &["metrics", "policy", "server", "identity", "agreements", "audit", "proxy", "admin", "config"]),
     ("standin", &[]),
     ("cli", &["policy", "identity", "agreements", "judge", "audit", "config", "app", "standin"]),
 ];

@@ -254,6 +254,18 @@ fn what_has_no_answer_exits_two() {
 }
 
 #[test]
+fn the_surroundings_do_not_matter() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.arg("check").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("ODD", std::ffi::OsStr::from_bytes(b"\xff"));
+    assert_eq!(command.output().unwrap().status.code(), Some(0), "a variable that is not UTF-8");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full()).stderr(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "nobody who reads what is printed");
+}
+
+#[test]
 fn the_demo_shows_what_it_should() {
     let output = countersign(&["demo"]);
     let table = text(&output.stdout);

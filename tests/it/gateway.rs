@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::standin::{Issuer, IssuerAlgorithm};
 use serde_json::{Value, json};
 
 use crate::http::{Connection, PATIENCE, request};
@@ -420,7 +421,7 @@ fn upstream_trouble_is_told_apart_and_nothing_is_sent_twice() {
     let stage = Stage::start();
     let count = || stage.standin.request_count();
     for (fault, status, reason) in [
-        ("reset", 502, "upstream_unreachable"),
+        ("reset", 502, "upstream_interrupted"),
         ("upgrade", 502, "upstream_invalid"),
         ("hang", 504, "upstream_timeout"),
     ] {
@@ -543,9 +544,118 @@ fn reloads_are_all_or_nothing() {
 fn a_revoked_key_is_refused_after_a_reload_though_its_tokens_were_cached() {
     let stage = Stage::start();
     assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    // A set without any key is half a rotation: the last good one stays.
     std::fs::write(stage.path("keys.json"), "{\"keys\":[]}").unwrap();
+    let refused = stage.reload();
+    assert_eq!(refused.status, 422);
+    assert!(String::from_utf8_lossy(&refused.body).contains("now has none"));
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    let other = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
+    std::fs::write(stage.path("keys.json"), other.jwks()).unwrap();
     assert_eq!(stage.reload().status, 200);
     assert_eq!(stage.order(CUSTOMER, &[]).reason(), "token_invalid");
+}
+
+#[test]
+fn an_abandoned_order_does_not_keep_the_drain_waiting() {
+    let mut stage = Stage::start();
+    let mut connection = Connection::open(stage.address());
+    connection.send(&stage.request(
+        "POST",
+        &orders(CUSTOMER),
+        &[("Standin-Fault", "hang")],
+        order().as_bytes(),
+    ));
+    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    drop(connection);
+    let records = stage.stop();
+    let outcome = records.iter().find(|record| record["kind"] == "outcome").expect("an outcome");
+    assert_eq!(outcome["failure"], "upstream_timeout");
+}
+
+#[test]
+fn the_orders_of_a_caller_that_has_gone_are_recorded() {
+    let mut stage = Stage::start();
+    let mut connection = Connection::open(stage.address());
+    connection.send(&stage.request(
+        "POST",
+        &orders(CUSTOMER),
+        &[("Standin-Fault", "hold")],
+        order().as_bytes(),
+    ));
+    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    drop(connection);
+    // The gateway has seen the caller go once the next request on the same worker is answered; then the answer comes.
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    stage.standin.release();
+    let records = stage.stop();
+    let outcomes: Vec<&Value> = records.iter().filter(|record| record["kind"] == "outcome").collect();
+    assert_eq!(outcomes.len(), 2);
+    for outcome in outcomes {
+        assert_eq!(
+            (&outcome["status"], outcome["orders"].as_array().map(Vec::len)),
+            (&json!(201), Some(1)),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn a_request_without_a_body_says_so() {
+    let stage = Stage::start();
+    for path in [
+        format!("/v1/customers/{CUSTOMER}/carts/c/checkout"),
+        format!("/v1/customers/{CUSTOMER}/subscriptions/s/registrations"),
+    ] {
+        stage.send("POST", &path, &[("Content-Length", "0")], b"");
+        let seen = &stage.standin.recorded()[0];
+        let length = seen.headers.iter().find(|(name, _)| name == "content-length");
+        assert_eq!(length.map(|(_, value)| value.as_slice()), Some(&b"0"[..]), "{path}");
+    }
+}
+
+#[test]
+fn a_slow_body_leaves_time_for_look_ups_and_a_slow_upload_is_no_slow_upstream() {
+    let stage = Stage::with("limits: { body_timeout: 20s }\n");
+    let text = std::fs::read_to_string(stage.path("countersign.yaml")).unwrap();
+    let short = text
+        .replace("  partner: [ledger]", "  cache: { deadline: 300ms }\n  partner: [ledger]")
+        .replace("response_timeout: 2s", "response_timeout: 500ms");
+    std::fs::write(stage.path("countersign.yaml"), short).unwrap();
+    assert_eq!(stage.reload().status, 200);
+    let body = order();
+    for path in [orders(CUSTOMER), format!("/v1/customers/{CUSTOMER}/users")] {
+        let mut connection = Connection::open(stage.address());
+        let whole = stage.request("POST", &path, &[], body.as_bytes());
+        // Ten pieces, a hundred milliseconds apart: longer than either limit, never still for as long.
+        let (head, rest) = whole.split_at(whole.len() - body.len());
+        connection.send(head);
+        for piece in rest.chunks(rest.len().div_ceil(10)) {
+            std::thread::park_timeout(Duration::from_millis(100));
+            connection.send(piece);
+        }
+        assert_eq!(connection.read().status, 201, "{path}");
+    }
+}
+
+#[test]
+fn a_large_ledger_is_read_and_a_pipe_is_not() {
+    let stage = Stage::start();
+    let mut ledger = LEDGER.to_owned();
+    for number in 0..40_000 {
+        ledger += &format!(
+            "  - {{ customer: c0a80101-6d2b-4c1e-8f11-{number:012}, mca: {{ accepted: 2024-03-01T00:00:00Z }} }}\n"
+        );
+    }
+    std::fs::write(stage.path("agreements.yaml"), ledger).unwrap();
+    let answer = stage.reload();
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(stage.order("c0a80101-6d2b-4c1e-8f11-000000039999", &[]).status, 201);
+    std::fs::remove_file(stage.path("agreements.yaml")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(stage.path("agreements.yaml")).status().unwrap();
+    assert!(made.success());
+    eventually(|| stage.metric("countersign_ledger_last_reload_ok{source=\"ledger\"}") == 0.0);
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cli::exit::say;
 use crate::standin::{Issuer, Standin};
 
 // Partners, resellers and customers of the shipped ledger.
@@ -342,15 +343,15 @@ fn told(scene: &Scene, answer: &Response<Bytes>, reached: bool) -> Asked {
 /// Prints requests to paste into a shell.
 pub fn print_to_paste(fixture: &Fixture<'_>, admin: SocketAddr, folder: &Path) {
     let url = format!("http://{}", fixture.gateway);
-    println!("\nServing until Ctrl-C. Configuration, ledger and audit file: {}\n", folder.display());
+    say!("\nServing until Ctrl-C. Configuration, ledger and audit file: {}\n", folder.display());
     for (what, partner, role, customer) in [
         ("allowed", SIGNED, AGENT, ACCEPTED),
         ("denied: customer without MCA", SIGNED, AGENT, NOT_ACCEPTED),
         ("denied: own MPA missing, in French", UNSIGNED, "GlobalAdmin", ACCEPTED),
     ] {
         let token = token(fixture.issuer, &Token::Of { partner, role });
-        println!("# {what}");
-        println!(
+        say!("# {what}");
+        say!(
             "curl -i {url}{} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -H 'X-Locale: {}' -d '{}'\n",
             orders_of(customer),
             if what.contains("French") { "fr" } else { "en" },
@@ -358,8 +359,8 @@ pub fn print_to_paste(fixture: &Fixture<'_>, admin: SocketAddr, folder: &Path) {
         );
     }
     let admin_token = token(fixture.issuer, &Token::Of { partner: UNSIGNED, role: "GlobalAdmin" });
-    println!("# what is pending for a global administrator");
-    println!("curl {url}/.countersign/pending -H 'Authorization: Bearer {admin_token}'\n");
-    println!("# metrics");
-    println!("curl http://{admin}/metrics");
+    say!("# what is pending for a global administrator");
+    say!("curl {url}/.countersign/pending -H 'Authorization: Bearer {admin_token}'\n");
+    say!("# metrics");
+    say!("curl http://{admin}/metrics");
 }
