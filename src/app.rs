@@ -1,31 +1,33 @@
 //! The application: settings become a running gateway, which reloads and stops.
 
-use std::collections::HashMap;
+mod assemble;
+mod ledgers;
+mod signals;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
-use crate::agreements::file::{FileSource, Ledger};
-use crate::agreements::source::{Source, Sources};
+use crate::agreements::file::FileSource;
+use crate::agreements::source::Source;
+use crate::app::assemble::{build_snapshot, build_sources, must_not_reload, needs_restart};
+use crate::app::ledgers::{ReadLedger, Reading, Watched, finished, stamp};
+use crate::app::signals::{Signal, Signals};
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
-use crate::identity::claims::Issuer;
-use crate::identity::keys::VerifyingKey;
 use crate::metrics::Metrics;
-use crate::policy::id::Name;
-use crate::proxy::Peer;
-use crate::proxy::snapshot::{Shared, Snapshot};
+use crate::proxy::peer::Peer;
+use crate::proxy::snapshot::Shared;
 use crate::proxy::worker::Worker;
 use crate::server::{self, Server, WorkerContext};
 
@@ -136,33 +138,6 @@ struct Control {
     generation: u64,
     watched: Vec<Watched>,
     reading: Option<Reading>,
-}
-
-/// A source with what its file held, or why it could not be read.
-type ReadLedger = (Arc<FileSource>, Result<Ledger, String>);
-/// Ledgers that are being read.
-type Reading = tokio::task::JoinHandle<Vec<ReadLedger>>;
-
-/// Waits for a reading to end; for ever, where there is none.
-async fn finished(reading: &mut Option<Reading>) -> Vec<ReadLedger> {
-    let Some(handle) = reading else { return std::future::pending().await };
-    let read = handle.await.unwrap_or_default();
-    *reading = None;
-    read
-}
-
-/// A ledger file as it was last seen.
-struct Watched {
-    source: Arc<FileSource>,
-    seen: Option<Stamp>,
-}
-
-type Stamp = (SystemTime, u64, u64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 impl Control {
@@ -375,139 +350,6 @@ impl Control {
                     tracing::error!(source = %name, %report, "ledger refused; the last good one stays in force");
                 }
             }
-        }
-    }
-}
-
-/// What a running gateway must not be given, though it could be started so.
-fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
-    let usable = |issuer: &Issuer| {
-        let fits =
-            |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| issuer.algorithms.contains(algorithm));
-        issuer.keys.iter().any(fits)
-    };
-    // Half a key rotation must not turn every caller away.
-    let emptied = new.verifier.issuers.iter().find(|issuer| {
-        let before = old.verifier.issuers.iter().find(|known| known.name == issuer.name);
-        before.is_some_and(usable) && !usable(issuer)
-    });
-    if let Some(issuer) = emptied {
-        return Some(format!(
-            "issuer {:?} had usable keys and now has none; the last good ones are kept",
-            issuer.name
-        ));
-    }
-    // The listener goes on with the time it was started with.
-    (old.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
-        "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
-    })
-}
-
-/// What runs on, though the settings changed, until a restart.
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    if old.listen != new.listen {
-        names.push("listen and connection limits");
-    }
-    if old.admin != new.admin {
-        names.push("admin");
-    }
-    if old.audit_path != new.audit_path {
-        names.push("audit.path");
-    }
-    if old.agreements.cache.entries != new.agreements.cache.entries {
-        names.push("agreements.cache.entries");
-    }
-    if old.log != new.log {
-        names.push("log");
-    }
-    names
-}
-
-fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<Watched>) {
-    let mut named: HashMap<Name, Arc<FileSource>> = HashMap::new();
-    let mut watched = Vec::new();
-    for ledger in &settings.agreements.ledgers {
-        let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
-        // The stamp is taken after the reading: a change in between is read once more, not missed, since a change
-        // within the look's interval shows as another stamp or is what was read.
-        watched.push(Watched {
-            source: Arc::clone(&source),
-            seen: stamp_before(ledger.ledger.loaded_at, &ledger.path),
-        });
-        named.insert(ledger.name, source);
-    }
-    let of = |names: &[Name]| {
-        names.iter().filter_map(|name| Some(Arc::clone(named.get(name)?) as Arc<dyn Source>)).collect()
-    };
-    let [partner, reseller, customer] = &settings.agreements.order;
-    let sources = Sources {
-        partner: of(partner),
-        reseller: of(reseller),
-        customer: of(customer),
-        generation: AtomicU64::new(0),
-    };
-    (Arc::new(sources), watched)
-}
-
-/// The stamp of a file, unless it may have changed since it was read: then it is read once more.
-fn stamp_before(read_at: Timestamp, path: &Path) -> Option<Stamp> {
-    let seen = stamp(path)?;
-    let read_at = SystemTime::from(read_at);
-    (seen.0 + Duration::from_secs(2) < read_at).then_some(seen)
-}
-
-fn build_snapshot(
-    settings: &Settings,
-    sources: Arc<Sources>,
-    generation: u64,
-    metrics: &Metrics,
-) -> Snapshot {
-    let policy = settings.policy.policy.clone();
-    let allowed = policy.operations.iter().map(|operation| metrics.allowed(&operation.name)).collect();
-    Snapshot {
-        revision: settings.revision.clone(),
-        generation,
-        policy,
-        verifier: settings.verifier.clone(),
-        partners: settings.partners.clone(),
-        sources,
-        freshness: settings.agreements.cache,
-        catalogue: settings.catalogue.clone(),
-        upstream_host: HeaderValue::from_str(settings.upstream.client.authority.as_str())
-            .expect("an authority is plain text"),
-        upstream: settings.upstream.client.clone(),
-        forward_authorization: settings.upstream.forward_authorization,
-        limits: settings.limits,
-        audit: settings.audit,
-        allowed,
-    }
-}
-
-enum Signal {
-    Reload,
-    Stop,
-}
-
-/// The signals that are heeded, where any is.
-struct Signals(Option<[tokio::signal::unix::Signal; 3]>);
-
-impl Signals {
-    fn new(heeded: bool) -> Signals {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).expect("signal handlers can be installed");
-        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
-        Signals(heeded.then(|| kinds.map(listen)))
-    }
-
-    async fn next(&mut self) -> Signal {
-        match &mut self.0 {
-            None => std::future::pending().await,
-            Some([hangup, terminate, interrupt]) => tokio::select! {
-                _ = hangup.recv() => Signal::Reload,
-                _ = terminate.recv() => Signal::Stop,
-                _ = interrupt.recv() => Signal::Stop,
-            },
         }
     }
 }

@@ -3,21 +3,19 @@
 pub mod deny;
 pub mod exchange;
 pub mod forward;
+mod guard;
 pub mod headers;
 pub mod ids;
 pub mod intake;
 pub mod messages;
 pub mod orders;
+pub mod peer;
 pub mod pending;
 pub mod snapshot;
 pub mod worker;
 
-use std::future::Future;
-use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,8 +41,10 @@ use crate::policy::path::Path;
 use crate::policy::reason::Reason;
 use crate::proxy::deny::Denial;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
+use crate::proxy::guard::{CatchUnwind, InFlight};
 use crate::proxy::headers::{Added, Head, MS_CORRELATION_ID, MS_REQUEST_ID, NOTICE, TRACEPARENT};
 use crate::proxy::ids::DecisionId;
+use crate::proxy::peer::{Echoed, Peer};
 use crate::proxy::worker::{InForce, Worker};
 
 /// The first segment of the gateway's own paths; they are never forwarded.
@@ -57,23 +57,6 @@ struct Passage {
     id: DecisionId,
     now: Now,
     peer: Rc<Peer>,
-}
-
-/// The other end of a connection.
-#[derive(Debug)]
-pub struct Peer {
-    address: IpAddr,
-    header: HeaderValue,
-}
-
-impl Peer {
-    /// A peer by its address, which is written out once for all its requests.
-    pub fn new(address: IpAddr) -> Peer {
-        // An IPv4 caller on a dual-stack socket is an IPv4 caller.
-        let address = address.to_canonical();
-        let header = HeaderValue::from_str(&address.to_string()).expect("an address is plain text");
-        Peer { address, header }
-    }
 }
 
 /// What is known when the decision is recorded.
@@ -109,37 +92,6 @@ pub async fn handle(
         let decision = Decision::refused(Reason::Internal, None);
         passage.deny(&HeaderMap::new(), &decision, Known::default())
     })
-}
-
-/// Counts a request as in flight, also when its caller goes away.
-struct InFlight(prometheus::IntGauge);
-
-impl InFlight {
-    fn new(worker: &Worker) -> InFlight {
-        let gauge = worker.shared.metrics.requests_in_flight.clone();
-        gauge.inc();
-        InFlight(gauge)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-struct CatchUnwind<'f, F>(Pin<&'f mut F>);
-
-impl<F: Future> Future for CatchUnwind<'_, F> {
-    type Output = Result<F::Output, ()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Nothing shared is left half-changed: worker state is behind cells that are not borrowed across calls.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => Poll::Ready(Err(())),
-        }
-    }
 }
 
 impl Passage {
@@ -525,24 +477,6 @@ impl Passage {
                 (_, effect) => effect.as_str(),
             };
             self.worker.shared.metrics.finding(&self.snapshot.policy.rules[finding.rule].name, name);
-        }
-    }
-}
-
-/// The ids of a request, for its answer.
-struct Echoed([Option<HeaderValue>; 2]);
-
-impl Echoed {
-    fn of(received: &HeaderMap) -> Echoed {
-        Echoed([received.get(MS_REQUEST_ID).cloned(), received.get(MS_CORRELATION_ID).cloned()])
-    }
-
-    /// Adds them where the upstream has not answered with its own.
-    fn add(self, headers: &mut HeaderMap) {
-        for (name, value) in [MS_REQUEST_ID, MS_CORRELATION_ID].into_iter().zip(self.0) {
-            if let Some(value) = value {
-                headers.entry(name).or_insert(value);
-            }
         }
     }
 }

@@ -1,0 +1,117 @@
+//! Assembly: settings become sources and snapshots, and two settings are held against each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use http::HeaderValue;
+
+use crate::agreements::file::FileSource;
+use crate::agreements::source::{Source, Sources};
+use crate::app::ledgers::{Watched, stamp_before};
+use crate::config::Settings;
+use crate::identity::claims::Issuer;
+use crate::identity::keys::VerifyingKey;
+use crate::metrics::Metrics;
+use crate::policy::id::Name;
+use crate::proxy::snapshot::Snapshot;
+
+/// What a running gateway must not be given, though it could be started so.
+pub fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
+    let usable = |issuer: &Issuer| {
+        let fits =
+            |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| issuer.algorithms.contains(algorithm));
+        issuer.keys.iter().any(fits)
+    };
+    // Half a key rotation must not turn every caller away.
+    let emptied = new.verifier.issuers.iter().find(|issuer| {
+        let before = old.verifier.issuers.iter().find(|known| known.name == issuer.name);
+        before.is_some_and(usable) && !usable(issuer)
+    });
+    if let Some(issuer) = emptied {
+        return Some(format!(
+            "issuer {:?} had usable keys and now has none; the last good ones are kept",
+            issuer.name
+        ));
+    }
+    // The listener goes on with the time it was started with.
+    (old.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
+        "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
+    })
+}
+
+/// What runs on, though the settings changed, until a restart.
+pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if old.listen != new.listen {
+        names.push("listen and connection limits");
+    }
+    if old.admin != new.admin {
+        names.push("admin");
+    }
+    if old.audit_path != new.audit_path {
+        names.push("audit.path");
+    }
+    if old.agreements.cache.entries != new.agreements.cache.entries {
+        names.push("agreements.cache.entries");
+    }
+    if old.log != new.log {
+        names.push("log");
+    }
+    names
+}
+
+/// The sources of a configuration, and the ledger files to watch.
+pub fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<Watched>) {
+    let mut named: HashMap<Name, Arc<FileSource>> = HashMap::new();
+    let mut watched = Vec::new();
+    for ledger in &settings.agreements.ledgers {
+        let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
+        // The stamp is taken after the reading: a change in between is read once more, not missed, since a change
+        // within the look's interval shows as another stamp or is what was read.
+        watched.push(Watched {
+            source: Arc::clone(&source),
+            seen: stamp_before(ledger.ledger.loaded_at, &ledger.path),
+        });
+        named.insert(ledger.name, source);
+    }
+    let of = |names: &[Name]| {
+        names.iter().filter_map(|name| Some(Arc::clone(named.get(name)?) as Arc<dyn Source>)).collect()
+    };
+    let [partner, reseller, customer] = &settings.agreements.order;
+    let sources = Sources {
+        partner: of(partner),
+        reseller: of(reseller),
+        customer: of(customer),
+        generation: AtomicU64::new(0),
+    };
+    (Arc::new(sources), watched)
+}
+
+/// What workers need of a configuration.
+pub fn build_snapshot(
+    settings: &Settings,
+    sources: Arc<Sources>,
+    generation: u64,
+    metrics: &Metrics,
+) -> Snapshot {
+    let policy = settings.policy.policy.clone();
+    let allowed = policy.operations.iter().map(|operation| metrics.allowed(&operation.name)).collect();
+    Snapshot {
+        revision: settings.revision.clone(),
+        generation,
+        policy,
+        verifier: settings.verifier.clone(),
+        partners: settings.partners.clone(),
+        sources,
+        freshness: settings.agreements.cache,
+        catalogue: settings.catalogue.clone(),
+        upstream_host: HeaderValue::from_str(settings.upstream.client.authority.as_str())
+            .expect("an authority is plain text"),
+        upstream: settings.upstream.client.clone(),
+        forward_authorization: settings.upstream.forward_authorization,
+        limits: settings.limits,
+        audit: settings.audit,
+        allowed,
+    }
+}
