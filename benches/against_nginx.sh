@@ -2,7 +2,9 @@
 # CPU per allowed order of the gateway beside nginx's plain `proxy_pass`: same machine, same upstream, one core each,
 # in turns within one run. Needs wrk and nginx (Debian: `apt-get install wrk nginx-light`) and two cores.
 #
-#   benches/against_nginx.sh [ROUNDS] [SECONDS]
+# nginx writes no access log unless ACCESS_LOG=on; the gateway writes its audit records in either case.
+#
+#   [ACCESS_LOG=on] benches/against_nginx.sh [ROUNDS] [SECONDS]
 set -euo pipefail
 rounds=${1:-5} seconds=${2:-5} connections=32
 cd "$(dirname "$0")/.."
@@ -11,6 +13,8 @@ work=$(mktemp -d)
 cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
 
+access_log=off
+[ "${ACCESS_LOG:-off}" = on ] && access_log="$work/access.log"
 mkfifo "$work/in"
 taskset -c 1 target/release/examples/stage "$work" 18080 <"$work/in" >"$work/stage.out" &
 exec 3>"$work/in"
@@ -21,7 +25,7 @@ cat >"$work/nginx.conf" <<CONF
 daemon off; worker_processes 1; pid $work/nginx.pid; error_log stderr error;
 events { worker_connections 1024; }
 http {
-  access_log off; client_body_temp_path $work/body; proxy_temp_path $work/proxy;
+  access_log $access_log; client_body_temp_path $work/body; proxy_temp_path $work/proxy;
   fastcgi_temp_path $work/f; uwsgi_temp_path $work/u; scgi_temp_path $work/s;
   keepalive_requests 100000000; client_body_buffer_size 64k;
   upstream orders { server 127.0.0.1:$upstream; keepalive 64; keepalive_requests 100000000; }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod facade;
 mod facts;
 mod gateway;
 mod golden;
