@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -33,9 +34,13 @@ pub async fn serve<B, F>(
     let _listed = Listed::new(Rc::clone(&context), Rc::clone(&state));
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = InFlight::new(&context, &movement);
+        let state = Rc::clone(&state);
         let answer = handle(request);
         async move {
-            let response = answer.await;
+            let mut response = answer.await;
+            if state.is_old.get() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response.map(|body| Tracked { body, _in_flight: in_flight }))
         }
     });

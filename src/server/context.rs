@@ -100,8 +100,10 @@ impl WorkerContext {
             let slow_head = state.head_since.get().is_some_and(|since| now - since > limits.header_timeout);
             if slow_head || now - state.moved_at.get() > limits.idle_timeout {
                 state.wish(Wish::EndNow);
-            } else if now - state.opened > state.age_max {
+            } else if now - state.opened > state.age_max + limits.idle_timeout {
                 state.end_between_requests();
+            } else if now - state.opened > state.age_max {
+                state.is_old.set(true);
             }
         }
     }
@@ -116,6 +118,8 @@ pub struct State {
     moved_at: Cell<Instant>,
     /// Since when the head of a request is being read, as of the last look.
     head_since: Cell<Option<Instant>>,
+    /// The next answer is to be the last: its caller is told, so that no request meets a closed connection.
+    pub is_old: Cell<bool>,
     wish: Cell<Wish>,
     woken: Notify,
 }
@@ -146,6 +150,7 @@ impl State {
             age_max: jittered(age, port),
             moved_at: Cell::new(now),
             head_since: Cell::new(None),
+            is_old: Cell::new(false),
             wish: Cell::new(Wish::GoOn),
             woken: Notify::new(),
         }

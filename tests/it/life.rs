@@ -255,6 +255,19 @@ fn a_flood_of_refusals_is_summarised() {
 }
 
 #[test]
+fn an_old_connection_ends_with_an_answer_that_says_so() {
+    let stage = Stage::with("limits: { connection_age: 1s }\n");
+    let request = stage.request("POST", &orders(CUSTOMER), &[], order().as_bytes());
+    let mut connection = Connection::open(stage.address());
+    eventually(|| {
+        connection.send(&request);
+        let answer = connection.read();
+        assert_eq!(answer.status, 201);
+        answer.header("connection") == Some("close")
+    });
+}
+
+#[test]
 fn lanes_number_their_records_without_gaps() {
     let mut stage = Stage::start();
     std::thread::scope(|scope| {
