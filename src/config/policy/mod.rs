@@ -21,9 +21,9 @@ use crate::policy::role::{NameSet, NameTable};
 
 /// The presets of the binary, by name; the first is the default.
 pub const PRESETS: [(&str, &str); 3] = [
-    ("csp-2026", include_str!("../../config/presets/csp-2026.yaml")),
-    ("csp-2020", include_str!("../../config/presets/csp-2020.yaml")),
-    ("partner-center", include_str!("../../config/presets/partner-center.yaml")),
+    ("csp-2026", include_str!("../../../config/presets/csp-2026.yaml")),
+    ("csp-2020", include_str!("../../../config/presets/csp-2020.yaml")),
+    ("partner-center", include_str!("../../../config/presets/partner-center.yaml")),
 ];
 
 /// A policy with the text it was made of.

@@ -15,8 +15,8 @@ use crate::standin::{Issuer, IssuerAlgorithm, Standin};
 use requests::{Asked, Fixture};
 
 /// The shipped configuration and ledger, as they stand in the repository.
-const CONFIGURATION: &str = include_str!("../../config/countersign.yaml");
-const LEDGER: &str = include_str!("../../config/agreements.yaml");
+const CONFIGURATION: &str = include_str!("../../../config/countersign.yaml");
+const LEDGER: &str = include_str!("../../../config/agreements.yaml");
 
 /// Options of the demo.
 #[derive(clap::Args)]
