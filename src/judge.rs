@@ -1,10 +1,12 @@
 //! Judging without a network: a request, a caller and a ledger become a decision, through the same two pure steps that
 //! the gateway takes.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::agreements::file::Ledger;
-use crate::agreements::source::Said;
+use crate::agreements::source::{Said, Stack};
 use crate::extract::{self, Refusal};
 use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
 use crate::policy::decision::{Decision, Need};
@@ -35,6 +37,13 @@ pub struct Question {
 pub enum Known {
     /// As recorded here.
     Ledger(Ledger),
+    /// As recorded in several, asked in turn; the order is that for partners, resellers and customers.
+    Ledgers {
+        /// By name.
+        ledgers: HashMap<Name, Ledger>,
+        /// Their order.
+        order: [Vec<Name>; 3],
+    },
     /// No source can be asked.
     Unreachable,
 }
@@ -94,11 +103,20 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
 
 fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
     const LEDGER: Name = Name::new("ledger").expect("a plain name");
-    let Known::Ledger(ledger) = known else { return Answer::failed(Failure::Source) };
-    match ledger.say(&need.key, true) {
-        Said::Definite { status, observed_at } => {
-            Answer::known(Fact { status, observed_at, asked_at: at, source: LEDGER })
+    let in_turn: Vec<(Name, &Ledger)> = match known {
+        Known::Unreachable => return Answer::failed(Failure::Source),
+        Known::Ledger(ledger) => vec![(LEDGER, ledger)],
+        Known::Ledgers { ledgers, order } => {
+            let names = &order[need.key.party.kind() as usize];
+            names.iter().filter_map(|name| Some((*name, ledgers.get(name)?))).collect()
         }
-        _ => Answer::failed(Failure::Unrecorded),
+    };
+    let mut stack = Stack::default();
+    for (position, (source, ledger)) in in_turn.iter().enumerate() {
+        let said = stack.settle(ledger.say(&need.key, position + 1 == in_turn.len()));
+        if let Some(Said::Definite { status, observed_at }) = said {
+            return Answer::known(Fact { status, observed_at, asked_at: at, source: *source });
+        }
     }
+    Answer::failed(Failure::Unrecorded)
 }

@@ -67,15 +67,37 @@ impl Sources {
     /// been definite: a failed one may hold the acceptance.
     pub async fn ask(&self, key: &Key) -> (Said, Option<Name>) {
         let sources = self.of(key.party.kind());
-        let mut failure = None;
+        let mut stack = Stack::default();
         for (at, source) in sources.iter().enumerate() {
-            match (source.look_up(key, at + 1 == sources.len()).await, failure) {
-                (Said::Nothing, _) => {}
-                (Said::Failed(why), _) => failure = failure.or(Some(why)),
-                (Said::Definite { status: Status::Missing, .. }, Some(_)) => {}
-                (definite, _) => return (definite, Some(source.name())),
+            if let Some(said) = stack.settle(source.look_up(key, at + 1 == sources.len()).await) {
+                return (said, Some(source.name()));
             }
         }
-        (failure.map_or(Said::Nothing, Said::Failed), None)
+        (stack.nothing(), None)
+    }
+}
+
+/// What sources asked in turn have said so far.
+#[derive(Debug, Default)]
+pub struct Stack {
+    failure: Option<Failure>,
+}
+
+impl Stack {
+    /// Takes what the next source says; `Some` where that settles the question.
+    pub fn settle(&mut self, said: Said) -> Option<Said> {
+        match (said, self.failure) {
+            (Said::Nothing, _) | (Said::Definite { status: Status::Missing, .. }, Some(_)) => None,
+            (Said::Failed(why), _) => {
+                self.failure.get_or_insert(why);
+                None
+            }
+            (definite, _) => Some(definite),
+        }
+    }
+
+    /// What is to be said where no source settled it.
+    pub fn nothing(&self) -> Said {
+        self.failure.map_or(Said::Nothing, Said::Failed)
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::agreements::file::Ledger;
 use crate::audit::record;
 use crate::cli::exit::{Exit, colour, complain, give_up, say};
 use crate::config::cases::{caller_of, records_ledger, request};
@@ -118,7 +117,7 @@ fn asked(
         return Err(format!("partner `{tenant}` is not listed in the configuration: it would be denied"));
     };
     let known = match arguments.agreements.is_empty() {
-        true => Known::Ledger(configured_ledger(settings, at)),
+        true => configured_ledgers(settings),
         false => {
             let text = format!("[{}]", arguments.agreements.join(", "));
             let Some(records) = parse(reader, Path::new("<--agreement>"), &text) else { return Ok(None) };
@@ -169,16 +168,11 @@ fn caller(settings: &Settings, arguments: &Arguments) -> Result<(Guid, Option<Na
     Ok((tenant, Some(roles)))
 }
 
-/// Everything the configured ledgers record; of several, the first that names a party counts.
-fn configured_ledger(settings: &Settings, at: Timestamp) -> Ledger {
-    let mut whole = Ledger { entries: HashMap::new(), complete: Default::default(), loaded_at: at };
-    for ledger in &settings.agreements.ledgers {
-        for (subject, entries) in &ledger.ledger.entries {
-            whole.entries.entry(*subject).or_insert_with(|| entries.clone());
-        }
-        whole.complete.extend(ledger.ledger.complete.iter().copied());
-    }
-    whole
+/// The configured ledgers, asked as the gateway asks them.
+fn configured_ledgers(settings: &Settings) -> Known {
+    let agreements = &settings.agreements;
+    let ledgers = agreements.ledgers.iter().map(|source| (source.name, source.ledger.clone())).collect();
+    Known::Ledgers { ledgers, order: agreements.order.clone() }
 }
 
 fn print(settings: &Settings, question: &Question, judged: &Judged) {

@@ -226,6 +226,28 @@ fn explain_shows_every_rule_and_ends_in_the_verdict() {
 }
 
 #[test]
+fn explain_asks_stacked_ledgers_in_the_configured_order() {
+    let (folder, file) = copied_config();
+    let customer = "c0a80101-6d2b-4c1e-8f10-000000000002";
+    let second = format!("agreements: [{{ customer: {customer}, mca: {{ accepted: undated }} }}]\n");
+    std::fs::write(folder.path().join("second.yaml"), second).unwrap();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let stacked = good.replace(
+        "    ledger: { type: file, path: agreements.yaml }",
+        "    ledger: { type: file, path: agreements.yaml }\n    second: { type: file, path: second.yaml }",
+    );
+    let checkout = format!("/v1/customers/{customer}/carts/c/checkout");
+    for (order, code) in [("[ledger, second]", 1), ("[second, ledger]", 0), ("[ledger]", 1)] {
+        std::fs::write(&file, stacked.replace("customer: [ledger]", &format!("customer: {order}"))).unwrap();
+        let partner = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+        let arguments =
+            ["explain", "--config", file.to_str().unwrap(), "--path", &checkout, "--partner", partner];
+        let output = countersign(&[&arguments[..], &["--role", "admin_agent"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{order}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
 fn what_has_no_answer_exits_two() {
     for arguments in [
         &["check", "--config", "absent.yaml"][..],
