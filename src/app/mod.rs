@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::proxy::peer::Peer;
 use crate::proxy::snapshot::Shared;
 use crate::proxy::worker::Worker;
-use crate::server::{self, Server, WorkerContext};
+use crate::server::{self, AbortUnlessDone, Server, WorkerContext};
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -63,9 +63,9 @@ impl App {
         let control = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                let alive = AbortUnlessDone;
+                // Without it a gateway answers from what it knows and never learns of anything: it ends instead.
+                let _alive = AbortUnlessDone("the control runtime");
                 control(settings, loader, signals, stopped, &started);
-                std::mem::forget(alive);
             })
             .map_err(|error| format!("no thread for the control runtime: {error}"))?;
         let (address, admin_address) =
@@ -84,18 +84,6 @@ impl App {
     pub fn stop(mut self) {
         drop(self.stop.take());
         self.wait();
-    }
-}
-
-/// Without its control runtime a gateway answers from what it knows and never learns of anything: it ends instead.
-struct AbortUnlessDone;
-
-impl Drop for AbortUnlessDone {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            tracing::error!("the control runtime died, ending the process");
-            std::process::abort();
-        }
     }
 }
 
@@ -133,7 +121,7 @@ struct Control {
     loader: Loader,
     shared: Arc<Shared>,
     server: Option<Server>,
-    ready: Arc<AtomicBool>,
+    ready: bool,
     lane: Lane,
     generation: u64,
     watched: Vec<Watched>,
@@ -175,7 +163,7 @@ impl Control {
             loader,
             shared,
             server: Some(server),
-            ready: Arc::new(AtomicBool::new(true)),
+            ready: true,
             lane,
             generation,
             watched,
@@ -233,7 +221,7 @@ impl Control {
     /// Lets requests in flight finish. Flights and the admin listener go on meanwhile.
     async fn drain(mut self, mut commands: mpsc::Receiver<Command>, mut signals: Signals) {
         tracing::info!("draining");
-        self.ready.store(false, Ordering::Release);
+        self.ready = false;
         let Some(server) = self.server.take() else { return };
         let mut drained = tokio::task::spawn_blocking(move || server.drain());
         loop {
@@ -251,7 +239,7 @@ impl Control {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Ready(answer) => drop(answer.send(self.ready.load(Ordering::Acquire))),
+            Command::Ready(answer) => drop(answer.send(self.ready)),
             Command::Metrics(answer) => {
                 let shared = Arc::clone(&self.shared);
                 // Not on this thread: look-ups wait for it.

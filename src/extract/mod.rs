@@ -23,7 +23,8 @@ pub struct Refusal {
     pub detail: &'static str,
 }
 
-fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
+/// A refusal, as the error of whatever was being read.
+pub fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
     Err(Refusal { reason, detail })
 }
 

@@ -32,6 +32,17 @@ impl ProcessCollector {
         }
     }
 
+    fn gauges(&self) -> [&Gauge; 6] {
+        [
+            &self.resident_bytes,
+            &self.virtual_bytes,
+            &self.open_files,
+            &self.files_max,
+            &self.threads,
+            &self.started_at,
+        ]
+    }
+
     fn refresh(&self) -> Option<()> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         // The second field is the name in brackets and may hold spaces (proc(5)).
@@ -60,28 +71,12 @@ impl ProcessCollector {
 
 impl Collector for ProcessCollector {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges = [
-            &self.resident_bytes,
-            &self.virtual_bytes,
-            &self.open_files,
-            &self.files_max,
-            &self.threads,
-            &self.started_at,
-        ];
-        gauges.into_iter().flat_map(Collector::desc).chain(self.cpu_seconds.desc()).collect()
+        self.gauges().into_iter().flat_map(Collector::desc).chain(self.cpu_seconds.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         // Where there is no such file system the values stay zero.
         self.refresh();
-        let gauges = [
-            &self.resident_bytes,
-            &self.virtual_bytes,
-            &self.open_files,
-            &self.files_max,
-            &self.threads,
-            &self.started_at,
-        ];
-        gauges.into_iter().flat_map(Collector::collect).chain(self.cpu_seconds.collect()).collect()
+        self.gauges().into_iter().flat_map(Collector::collect).chain(self.cpu_seconds.collect()).collect()
     }
 }

@@ -216,11 +216,6 @@ impl<'a> Plan<'a> {
         &self.needs
     }
 
-    /// Whether the verdict can depend on any status at all.
-    pub fn asks_statuses(&self) -> bool {
-        self.needs.iter().any(|need| need.decides)
-    }
-
     fn apply(&mut self, at: usize) -> Result<(), Reason> {
         let rule = &self.policy.rules[at];
         let phase = rule.phase(self.facts.at);

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Uri, Version};
 
-use crate::extract::Refusal;
+use crate::extract::{Refusal, refuse};
 use crate::policy::operation::Method;
 use crate::policy::reason::Reason;
 
@@ -34,10 +34,6 @@ pub struct Head {
     pub method: Method,
     /// Headers that are not forwarded.
     pub dropped: Vec<HeaderName>,
-}
-
-fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
-    Err(Refusal { reason, detail })
 }
 
 /// Reads the head of a request, or says why it has more than one reading (RFC 9112 sections 3.2 and 6, RFC 9110

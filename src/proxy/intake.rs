@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use crate::clock::Now;
 use crate::deadline::Elapsed;
-use crate::extract::Refusal;
+use crate::extract::{Refusal, refuse};
 use crate::policy::reason::Reason;
 use crate::proxy::snapshot::{Limits, Shared};
 use crate::proxy::worker::Worker;
@@ -43,10 +43,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-fn refuse<T>(reason: Reason, detail: &'static str) -> Result<T, Refusal> {
-    Err(Refusal { reason, detail })
 }
 
 /// Reads a body to its end.

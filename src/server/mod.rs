@@ -241,7 +241,7 @@ impl Drop for Counted {
 }
 
 /// A half-dead gateway is worse than a dead one: a thread that must not end ends the process.
-struct AbortUnlessDone(&'static str);
+pub struct AbortUnlessDone(pub &'static str);
 
 impl Drop for AbortUnlessDone {
     fn drop(&mut self) {

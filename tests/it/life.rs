@@ -17,6 +17,19 @@ fn eventually(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// An order that the upstream has received and, by that fault, not answered.
+fn order_in_flight(stage: &Stage, fault: &str) -> Connection {
+    let mut connection = Connection::open(stage.address());
+    connection.send(&stage.request(
+        "POST",
+        &orders(CUSTOMER),
+        &[("Standin-Fault", fault)],
+        order().as_bytes(),
+    ));
+    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    connection
+}
+
 #[test]
 fn audit_records_stay_within_their_bound() {
     let mut stage = Stage::start();
@@ -41,14 +54,7 @@ fn audit_records_stay_within_their_bound() {
 #[test]
 fn a_purchase_runs_to_its_end_though_its_caller_has_gone() {
     let mut stage = Stage::start();
-    let mut connection = Connection::open(stage.address());
-    connection.send(&stage.request(
-        "POST",
-        &orders(CUSTOMER),
-        &[("Standin-Fault", "hold")],
-        order().as_bytes(),
-    ));
-    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    let connection = order_in_flight(&stage, "hold");
     drop(connection);
     stage.standin.release();
     let records = stage.stop();
@@ -59,14 +65,7 @@ fn a_purchase_runs_to_its_end_though_its_caller_has_gone() {
 #[test]
 fn draining_finishes_what_is_in_flight() {
     let mut stage = Stage::start();
-    let mut connection = Connection::open(stage.address());
-    connection.send(&stage.request(
-        "POST",
-        &orders(CUSTOMER),
-        &[("Standin-Fault", "hold")],
-        order().as_bytes(),
-    ));
-    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    let mut connection = order_in_flight(&stage, "hold");
     std::thread::scope(|scope| {
         let standin = &stage.standin;
         let reading = scope.spawn(move || {
@@ -133,14 +132,7 @@ fn a_revoked_key_is_refused_after_a_reload_though_its_tokens_were_cached() {
 #[test]
 fn an_abandoned_order_does_not_keep_the_drain_waiting() {
     let mut stage = Stage::start();
-    let mut connection = Connection::open(stage.address());
-    connection.send(&stage.request(
-        "POST",
-        &orders(CUSTOMER),
-        &[("Standin-Fault", "hang")],
-        order().as_bytes(),
-    ));
-    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    let connection = order_in_flight(&stage, "hang");
     drop(connection);
     let records = stage.stop();
     let outcome = records.iter().find(|record| record["kind"] == "outcome").expect("an outcome");
@@ -150,14 +142,7 @@ fn an_abandoned_order_does_not_keep_the_drain_waiting() {
 #[test]
 fn the_orders_of_a_caller_that_has_gone_are_recorded() {
     let mut stage = Stage::start();
-    let mut connection = Connection::open(stage.address());
-    connection.send(&stage.request(
-        "POST",
-        &orders(CUSTOMER),
-        &[("Standin-Fault", "hold")],
-        order().as_bytes(),
-    ));
-    assert!(stage.standin.wait_for_requests(1, PATIENCE));
+    let connection = order_in_flight(&stage, "hold");
     drop(connection);
     // The gateway has seen the caller go once the next request on the same worker is answered; then the answer comes.
     assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
