@@ -24,7 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["policy", "client", "server", "identity", "agreements", "judge", "audit", "proxy", "admin"]),
     ("app", &["metrics", "policy", "server", "identity", "agreements", "audit", "proxy", "admin", "config"]),
     ("standin", &[]),
-    ("cli", &["policy", "identity", "agreements", "judge", "audit", "config", "app", "standin"]),
+    ("cli", &["policy", "identity", "judge", "audit", "config", "app", "standin"]),
 ];
 
 /// The decision core and what feeds it: no clock, no socket, no thread, no file.
