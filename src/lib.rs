@@ -13,6 +13,7 @@
 //! metrics      every metric
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
 //! extract      strict JSON, and where a request's facts are found in it; pure
+//! tls          configurations of rustls
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
@@ -66,3 +67,4 @@ pub mod proxy;
 pub mod server;
 #[cfg(feature = "demo")]
 pub mod standin;
+pub mod tls;

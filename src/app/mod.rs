@@ -30,6 +30,7 @@ use crate::proxy::peer::Peer;
 use crate::proxy::snapshot::Shared;
 use crate::proxy::worker::Worker;
 use crate::server::{self, AbortUnlessDone, Server, WorkerContext};
+use crate::tls;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -58,6 +59,7 @@ pub struct App {
 impl App {
     /// Starts a gateway. With `signals`, SIGHUP reloads and SIGTERM or SIGINT stop it.
     pub fn start(settings: Settings, loader: Loader, signals: bool) -> Result<App, String> {
+        tls::install_provider();
         let (stop, stopped) = oneshot::channel();
         let (started, start) = std::sync::mpsc::channel();
         let control = thread::Builder::new()

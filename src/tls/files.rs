@@ -1,0 +1,44 @@
+//! Certificates and private keys, from PEM files.
+
+use std::path::Path;
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The largest file of certificates or keys that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The certificates of a PEM file, in its order; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{} holds no certificate in PEM form", path.display())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{} is no PEM file: {error}", path.display())),
+    }
+}
+
+/// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = read(path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        PemError::NoItemsFound => {
+            format!("{} holds no private key in PEM form that is not encrypted", path.display())
+        }
+        error => format!("{} is no PEM file: {error}", path.display()),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let fault = |why: &dyn std::fmt::Display| format!("can not read {}: {why}", path.display());
+    let metadata = std::fs::metadata(path).map_err(|error| fault(&error))?;
+    // A pipe or a device could keep its reader waiting for ever.
+    if !metadata.is_file() {
+        return Err(fault(&"it is no regular file"));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(fault(&"it is larger than 4 MiB"));
+    }
+    std::fs::read(path).map_err(|error| fault(&error))
+}
