@@ -10,6 +10,7 @@
 //! ```text
 //! clock        one moment on both clocks, read once a request
 //! deadline     coarse deadlines of a worker's waits
+//! local        tasks that stay on their worker's thread
 //! metrics      every metric
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
 //! extract      strict JSON, and where a request's facts are found in it; pure
@@ -61,6 +62,7 @@ pub mod deadline;
 pub mod extract;
 pub mod identity;
 pub mod judge;
+pub mod local;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;

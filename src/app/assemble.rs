@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::HeaderValue;
-
 use crate::agreements::file::FileSource;
 use crate::agreements::source::{Source, Sources};
 use crate::app::ledgers::{Watched, stamp_before};
@@ -35,7 +33,7 @@ pub fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
         ));
     }
     // The listener goes on with the time it was started with.
-    (old.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
+    (old.listen.server.idle_timeout <= new.upstream.client.response_timeout).then(|| {
         "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
     })
 }
@@ -43,7 +41,7 @@ pub fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
 /// What runs on, though the settings changed, until a restart.
 pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let mut names = Vec::new();
-    if old.listen != new.listen {
+    if old.listen.server != new.listen.server || old.listen.tls.is_some() != new.listen.tls.is_some() {
         names.push("listen and connection limits");
     }
     if old.admin != new.admin {
@@ -106,11 +104,10 @@ pub fn build_snapshot(
         sources,
         freshness: settings.agreements.cache,
         catalogue: settings.catalogue.clone(),
-        upstream_host: HeaderValue::from_str(settings.upstream.client.authority.as_str())
-            .expect("an authority is plain text"),
         upstream: settings.upstream.client.clone(),
         forward_authorization: settings.upstream.forward_authorization,
         limits: settings.limits,
+        trusted: settings.listen.trusted.clone(),
         audit: settings.audit,
         allowed,
     }

@@ -1,6 +1,7 @@
 //! The application: settings become a running gateway, which reloads and stops.
 
 mod assemble;
+mod certificates;
 mod ledgers;
 mod signals;
 
@@ -20,6 +21,7 @@ use crate::agreements::Agreements;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::Source;
 use crate::app::assemble::{build_snapshot, build_sources, must_not_reload, needs_restart};
+use crate::app::certificates::Certificates;
 use crate::app::ledgers::{ReadLedger, Reading, Watched, finished, stamp};
 use crate::app::signals::{Signal, Signals};
 use crate::audit::writer::{AuditFile, Lane};
@@ -29,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::proxy::peer::Peer;
 use crate::proxy::snapshot::Shared;
 use crate::proxy::worker::Worker;
-use crate::server::{self, AbortUnlessDone, Server, WorkerContext};
+use crate::server::{self, AbortUnlessDone, Event, Server, WorkerContext};
 use crate::tls;
 
 /// The version of the program.
@@ -128,6 +130,7 @@ struct Control {
     generation: u64,
     watched: Vec<Watched>,
     reading: Option<Reading>,
+    certificates: Option<Certificates>,
 }
 
 impl Control {
@@ -151,15 +154,18 @@ impl Control {
             .await
             .map_err(|error| format!("can not listen on {}: {error}", settings.admin.address))?;
         let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
+        let certificates = settings.listen.tls.as_ref().map(Certificates::start).transpose()?;
         let worker_shared = Arc::clone(&shared);
-        let server = Server::start(&settings.listen, Arc::new(Accepted(metrics.clone())), move |number| {
+        let listen = &settings.listen.server;
+        let live = certificates.as_ref().map(Certificates::live);
+        let server = Server::start(listen, live, Arc::new(Connections(metrics.clone())), move |number| {
             GatewayWorker(Rc::new(Worker::new(number, Arc::clone(&worker_shared))))
         })
-        .map_err(|error| format!("can not listen on {}: {error}", settings.listen.address))?;
+        .map_err(|error| format!("can not listen on {}: {error}", listen.address))?;
         let address = server.address();
         let (sender, commands) = mpsc::channel(16);
         tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
-        let lane = Lane::new(settings.listen.workers, audit, metrics);
+        let lane = Lane::new(settings.listen.server.workers, audit, metrics);
         let mut control = Control {
             settings,
             loader,
@@ -170,6 +176,7 @@ impl Control {
             generation,
             watched,
             reading: None,
+            certificates,
         };
         control.announce();
         Ok((control, commands, (address, admin_address)))
@@ -203,7 +210,10 @@ impl Control {
         loop {
             tokio::select! {
                 Some(command) = commands.recv() => self.obey(command).await,
-                _ = looks.tick() => self.look_at_ledgers(),
+                _ = looks.tick() => {
+                    self.look_at_ledgers();
+                    self.look_at_certificates().await;
+                }
                 read = finished(&mut self.reading) => self.take_ledgers(read),
                 signal = signals.next() => match signal {
                     Signal::Reload => {
@@ -244,6 +254,7 @@ impl Control {
             Command::Ready(answer) => drop(answer.send(self.ready)),
             Command::Metrics(answer) => {
                 let shared = Arc::clone(&self.shared);
+                let open = self.server.as_ref().map_or(0, Server::open_connections);
                 // Not on this thread: look-ups wait for it.
                 tokio::task::spawn_blocking(move || {
                     let asked = shared.agreements.asked();
@@ -251,6 +262,7 @@ impl Control {
                         .metrics
                         .lookups_asked
                         .inc_by(asked.saturating_sub(shared.metrics.lookups_asked.get()));
+                    shared.metrics.connections_open.set(open as i64);
                     shared.metrics.facts.set(shared.agreements.kept() as i64);
                     shared.metrics.buffered_bytes.set(shared.buffered.load(Ordering::Relaxed) as i64);
                     let _ = answer.send(shared.metrics.encode());
@@ -284,6 +296,9 @@ impl Control {
         self.shared.agreements.renew(&sources);
         self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
         self.watched = watched;
+        if let (Some(certificates), Some(tls)) = (&mut self.certificates, &settings.listen.tls) {
+            certificates.follow(tls);
+        }
         self.settings = settings;
         self.shared.metrics.reloaded(true);
         self.announce();
@@ -297,6 +312,12 @@ impl Control {
         self.shared.metrics.reloaded(false);
         tracing::error!(%report, revision = self.settings.revision, "configuration refused; the old one stays in force");
         ReloadReport { ok: false, revision: self.settings.revision.clone(), report }
+    }
+
+    async fn look_at_certificates(&mut self) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.look(&self.shared.metrics).await;
+        }
     }
 
     /// Has ledgers read that changed, one reading at a time, and not here: a file that hangs must hold up nothing else.
@@ -344,15 +365,12 @@ impl Control {
     }
 }
 
-/// Counts what the acceptor does.
-struct Accepted(Metrics);
+/// Counts what becomes of connections.
+struct Connections(Metrics);
 
-impl server::Observer for Accepted {
-    fn accepted(&self, taken: bool) {
-        match taken {
-            true => self.0.connections_accepted.inc(),
-            false => self.0.connections_refused.inc(),
-        }
+impl server::Observer for Connections {
+    fn note(&self, event: Event) {
+        self.0.connection(event.as_str());
     }
 }
 
@@ -363,12 +381,11 @@ impl server::Worker for GatewayWorker {
     fn connection(
         &self,
         context: Rc<WorkerContext>,
-        stream: tokio::net::TcpStream,
-        peer: SocketAddr,
+        accepted: server::Accepted,
     ) -> impl Future<Output = ()> + 'static {
         let worker = Rc::clone(&self.0);
-        let peer_known = Rc::new(Peer::new(peer.ip()));
-        server::serve(context, stream, peer, move |request| {
+        let peer_known = Rc::new(Peer::new(accepted.peer.ip(), accepted.stream.is_tls()));
+        server::serve(context, accepted, move |request| {
             // On the heap: hyper moves the future about, and it holds everything that a request needs.
             Box::pin(crate::proxy::handle(Rc::clone(&worker), request, Rc::clone(&peer_known)))
         })

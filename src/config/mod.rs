@@ -3,6 +3,7 @@
 pub mod agreements;
 pub mod cases;
 pub mod identity;
+pub mod listen;
 pub mod network;
 pub mod node;
 pub mod policy;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use crate::admin;
 use crate::audit::writer::OnFailure;
 use crate::config::agreements::Agreements;
+use crate::config::listen::Listen;
 use crate::config::network::Upstream;
 use crate::config::node::{Node, Value};
 use crate::config::policy::CompiledPolicy;
@@ -28,7 +30,6 @@ use crate::identity::Partners;
 use crate::identity::claims::Verifier;
 use crate::proxy::messages::Catalogue;
 use crate::proxy::snapshot::{AuditSettings, Limits};
-use crate::server;
 
 /// The file that is read where no other is named.
 pub const DEFAULT_PATH: &str = "config/countersign.yaml";
@@ -39,7 +40,7 @@ pub struct Settings {
     /// Identity of this configuration: a hash of every text it was made of.
     pub revision: String,
     /// Listener.
-    pub listen: server::Settings,
+    pub listen: Listen,
     /// What may be held.
     pub limits: Limits,
     /// Where requests go.
@@ -140,10 +141,10 @@ fn read(
     let section = reader.section(tree)?;
     // Every section is read before any failure ends the reading: all problems are told at once.
     let limits_and_listen = section.nested("limits", |limits| {
-        let listen = section.nested("listen", |listen| network::listen(listen, limits));
-        (network::limits(limits), listen)
+        let listen = section.nested("listen", |listen| listen::listen(listen, limits, folder)).flatten();
+        (listen::limits(limits), listen)
     });
-    let upstream = section.nested("upstream", network::upstream).flatten();
+    let upstream = section.nested("upstream", |upstream| network::upstream(upstream, folder)).flatten();
     let admin = section.nested("admin", |admin| network::admin(admin, folder)).flatten();
     let identity = section.nested("identity", |identity| identity::identity(identity, folder)).flatten();
     // Where roles could not be read, the built-in names stand in so that the rules are read all the same.
@@ -168,7 +169,7 @@ fn read(
     let (partners, _) = partners?;
     let (audit_path, audit) = audit?;
     let (listen, upstream) = (listen?, upstream?);
-    if listen.idle_timeout <= upstream.client.response_timeout {
+    if listen.server.idle_timeout <= upstream.client.response_timeout {
         let hint =
             "a connection on which nothing moves is closed, also while its answer is waited for".to_owned();
         let message = "`limits.idle_timeout` has to be longer than `upstream.response_timeout`";

@@ -1,20 +1,19 @@
-//! The sections `listen`, `limits`, `upstream` and `admin`: addresses, sizes and times.
+//! The sections `upstream` and `admin`: where requests go, and where operators connect.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::Authority;
+use http::{HeaderValue, Uri};
 
 use crate::admin;
 use crate::client;
 use crate::config::node::Node;
-use crate::config::read::{Reader, Section};
+use crate::config::read::{Reader, Section, resolve};
 use crate::policy::agreement::Region;
 use crate::policy::id::Guid;
-use crate::proxy::snapshot::Limits;
-use crate::server;
+use crate::tls;
 
 /// The section `upstream`.
 #[derive(Clone, Debug)]
@@ -29,83 +28,28 @@ pub struct Upstream {
     pub region: Option<Region>,
 }
 
-/// Reads `listen` and those of `limits` that bound connections.
-pub fn listen(listen: &Section<'_>, limits: &Section<'_>) -> server::Settings {
-    let reader = listen.reader();
-    let insecure = listen.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
-    let address = listen.get("address", |node| {
-        let address = socket_address(reader, node)?;
-        if !address.ip().is_loopback() && !insecure {
-            let hint =
-                "bind a loopback address behind something that ends TLS, or set `insecure_plaintext: true`";
-            reader.error(
-                node.span,
-                "bearer tokens would cross the network in the clear",
-                Some(hint.to_owned()),
-            );
-        }
-        Some(address)
-    });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = listen.get("workers", |node| match reader.text(node)?.as_str() {
-        "auto" => Some(cores),
-        _ => reader.number(node, 1..=1024),
-    });
-    let duration = |name: &'static str, default: u64| {
-        limits.get(name, |node| reader.duration(node)).unwrap_or(Duration::from_secs(default))
-    };
-    server::Settings {
-        address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
-        workers: workers.unwrap_or(cores),
-        connections_max: limits
-            .get("connections", |node| reader.number(node, 1..=10_000_000))
-            .unwrap_or(10_000),
-        header_bytes_max: limits
-            .get("header_bytes", |node| {
-                let size = reader.size(node)?;
-                if !(8 * 1024..=1024 * 1024).contains(&size) {
-                    reader.error(node.span, "expected a size from 8KiB to 1MiB", None);
-                }
-                Some(size)
-            })
-            .unwrap_or(32 * 1024),
-        header_timeout: duration("header_timeout", 10),
-        idle_timeout: duration("idle_timeout", 90),
-        connection_age: duration("connection_age", 600),
-    }
-}
-
-/// Reads the rest of `limits`.
-pub fn limits(section: &Section<'_>) -> Limits {
-    let reader = section.reader();
-    let size =
-        |name: &'static str, default: usize| section.get(name, |node| reader.size(node)).unwrap_or(default);
-    Limits {
-        body_bytes_max: size("body_bytes", 1 << 20),
-        buffered_bytes_max: size("buffered_bytes", 256 << 20),
-        body_timeout: section
-            .get("body_timeout", |node| reader.duration(node))
-            .unwrap_or(Duration::from_secs(30)),
-    }
-}
-
 /// Reads `upstream`.
-pub fn upstream(section: &Section<'_>) -> Option<Upstream> {
+pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
     let reader = section.reader();
     let insecure = section.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
     let url = section.require("url", |node| {
         let parsed = parse_url(&reader.text(node)?);
-        let Some((authority, prefix)) = parsed else {
-            let hint = "such as `http://127.0.0.1:9000` or `http://127.0.0.1:9000/prefix`".to_owned();
-            reader.error(node.span, "expected an http URL without query or credentials", Some(hint));
+        let Some((is_tls, authority, prefix)) = parsed else {
+            let hint = "such as `https://api.example` or `http://127.0.0.1:9000/prefix`".to_owned();
+            reader.error(node.span, "expected a URL without query or credentials", Some(hint));
             return None;
         };
-        if !is_loopback(&authority) && !insecure {
-            let hint = "send it through a local TLS proxy, or set `insecure_plaintext: true`".to_owned();
-            reader.error(node.span, "orders would cross the network in the clear", Some(hint));
+        if !is_tls && !is_loopback(&authority) {
+            const MESSAGE: &str = "orders would cross the network in the clear";
+            let hint = "use `https`".to_owned();
+            match insecure {
+                true => reader.warning(node.span, MESSAGE, Some(hint)),
+                false => reader.error(node.span, MESSAGE, Some(hint + ", or set `insecure_plaintext: true`")),
+            }
         }
-        Some((authority, prefix))
+        Some((is_tls, authority, prefix))
     });
+    let tls = section.nested("tls", |section| upstream_tls(section, folder));
     let parse = |text: &str| match text {
         "forward" => Some(true),
         "remove" => Some(false),
@@ -121,9 +65,29 @@ pub fn upstream(section: &Section<'_>) -> Option<Upstream> {
     let connect_timeout = duration("connect_timeout", 2);
     let response_timeout = duration("response_timeout", 30);
     let idle_timeout = duration("idle_timeout", 30);
-    let (authority, prefix) = url?;
+    let (is_tls, authority, prefix) = url?;
+    let (tls_settings, http2) = tls?;
+    let tls = match is_tls {
+        false => None,
+        true => match client::Secured::new(&authority, &tls_settings, http2) {
+            Ok(secured) => Some(secured),
+            Err(why) => {
+                reader.error(section.span, why, None);
+                return None;
+            }
+        },
+    };
+    let host = HeaderValue::from_str(authority.as_str()).expect("an authority is plain text");
     Some(Upstream {
-        client: client::Settings { authority, prefix, connect_timeout, response_timeout, idle_timeout },
+        client: client::Settings {
+            host,
+            authority,
+            prefix,
+            tls,
+            connect_timeout,
+            response_timeout,
+            idle_timeout,
+        },
         forward_authorization: authorization.unwrap_or(true),
         billing_partner,
         region,
@@ -136,13 +100,31 @@ pub fn region(reader: &Reader, node: &Node) -> Option<Region> {
     reader.choice(node, Region::parse, &known)
 }
 
-fn parse_url(text: &str) -> Option<(Authority, String)> {
+/// Reads `upstream.tls`: whom the gateway trusts, as whom it calls, and whether it speaks HTTP/2.
+fn upstream_tls(section: &Section<'_>, folder: &Path) -> (tls::client::Settings, bool) {
+    let reader = section.reader();
+    let path = |node: &Node| Some(resolve(folder, &reader.text(node)?));
+    let ca_file = section.get("ca_file", path);
+    let certificate = section.get("certificate", path);
+    let private_key = section.get("private_key", path);
+    let http2 = section.get("http2", |node| reader.flag(node)).unwrap_or(true);
+    if certificate.is_some() != private_key.is_some() {
+        reader.error(section.span, "`certificate` and `private_key` come together", None);
+    }
+    (tls::client::Settings { ca_file, identity: certificate.zip(private_key) }, http2)
+}
+
+fn parse_url(text: &str) -> Option<(bool, Authority, String)> {
     let uri: Uri = text.parse().ok()?;
     let authority = uri.authority()?.clone();
-    let plain =
-        uri.scheme_str() == Some("http") && uri.query().is_none() && !authority.as_str().contains('@');
+    let is_tls = match uri.scheme_str()? {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let plain = uri.query().is_none() && !authority.as_str().contains('@');
     let prefix = uri.path().trim_end_matches('/').to_owned();
-    plain.then_some((authority, prefix))
+    plain.then_some((is_tls, authority, prefix))
 }
 
 fn is_loopback(authority: &Authority) -> bool {
@@ -150,7 +132,8 @@ fn is_loopback(authority: &Authority) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn socket_address(reader: &Reader, node: &Node) -> Option<SocketAddr> {
+/// A socket address.
+pub fn socket_address(reader: &Reader, node: &Node) -> Option<SocketAddr> {
     let text = reader.text(node)?;
     let parsed = text.parse().ok();
     if parsed.is_none() {

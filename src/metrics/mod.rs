@@ -28,10 +28,10 @@ pub struct Metrics {
     upstream_failures: IntCounterVec,
     /// Connections opened to the upstream.
     pub upstream_connections: IntCounter,
-    /// Connections accepted.
-    pub connections_accepted: IntCounter,
-    /// Connections refused because there were too many.
-    pub connections_refused: IntCounter,
+    /// Connections by what became of them.
+    connections: IntCounterVec,
+    /// Connections that are open.
+    pub connections_open: IntGauge,
     /// Requests being answered.
     pub requests_in_flight: IntGauge,
     /// Bytes of bodies that are held for judging.
@@ -66,6 +66,10 @@ pub struct Metrics {
     ledger_reloads: IntCounterVec,
     /// Whether the last reading of a ledger succeeded, by source.
     ledger_ok: IntGaugeVec,
+    /// Readings of changed TLS files by outcome.
+    tls_reloads: IntCounterVec,
+    /// Whether the last reading of TLS files succeeded.
+    pub tls_ok: IntGauge,
     /// One, labelled with version and revision.
     info: IntGaugeVec,
     /// Waivers in force.
@@ -125,8 +129,6 @@ impl Metrics {
         let tokens = counters("countersign_tokens_total", "Tokens by how they were read.", &["outcome"]);
         let lookups =
             counters("countersign_lookups_total", "Statuses by where they came from.", &["outcome"]);
-        let connections =
-            counters("countersign_connections_total", "Connections by what became of them.", &["outcome"]);
         register(Box::new(process::ProcessCollector::new()));
         Metrics {
             requests: counters(
@@ -158,8 +160,12 @@ impl Metrics {
                 "countersign_upstream_connections_total",
                 "Connections opened to the upstream.",
             ),
-            connections_accepted: connections.with_label_values(&["accepted"]),
-            connections_refused: connections.with_label_values(&["refused"]),
+            connections: counters(
+                "countersign_connections_total",
+                "Connections by what became of them.",
+                &["outcome"],
+            ),
+            connections_open: gauge("countersign_connections_open", "Connections that are open."),
             requests_in_flight: gauge("countersign_requests_in_flight", "Requests being answered."),
             buffered_bytes: gauge("countersign_buffered_bytes", "Bytes of bodies held for judging."),
             tokens_cached: tokens.with_label_values(&["cached"]),
@@ -204,6 +210,15 @@ impl Metrics {
                 "Whether the last reading of a ledger succeeded, by source.",
                 &["source"],
             ),
+            tls_reloads: counters(
+                "countersign_tls_reloads_total",
+                "Readings of changed certificates, keys and revocation lists, by outcome.",
+                &["outcome"],
+            ),
+            tls_ok: gauge(
+                "countersign_tls_last_reload_ok",
+                "Whether the last reading of certificates, keys and revocation lists succeeded.",
+            ),
             info: gauges(
                 "countersign_build_info",
                 "Always one; version of the program and revision of the configuration.",
@@ -222,6 +237,17 @@ impl Metrics {
     /// Counts a denied request.
     pub fn denied(&self, operation: &str, reason: &str) {
         self.requests.with_label_values(&[operation, "deny", reason]).inc();
+    }
+
+    /// Counts what became of a connection.
+    pub fn connection(&self, outcome: &str) {
+        self.connections.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a reading of TLS files.
+    pub fn tls_reloaded(&self, ok: bool) {
+        self.tls_reloads.with_label_values(&[if ok { "ok" } else { "refused" }]).inc();
+        self.tls_ok.set(i64::from(ok));
     }
 
     /// Counts a finding.

@@ -51,6 +51,8 @@ named_enum! {
         BodyTooLarge = "body_too_large",
         /// The header block is larger than allowed.
         HeadersTooLarge = "headers_too_large",
+        /// The head of the request did not arrive in time.
+        HeaderTimeout = "header_timeout",
         /// The body did not arrive in time.
         BodyTimeout = "body_timeout",
         /// The body ended early.
@@ -98,7 +100,7 @@ impl Reason {
             | Reason::BodyIncomplete => 400,
             Reason::NotFound => 404,
             Reason::MethodRefused => 405,
-            Reason::BodyTimeout => 408,
+            Reason::HeaderTimeout | Reason::BodyTimeout => 408,
             Reason::BodyTooLarge => 413,
             Reason::UnsupportedMediaType => 415,
             Reason::HeadersTooLarge => 431,

@@ -7,6 +7,7 @@ use http::{Uri, Version};
 use crate::extract::{Refusal, refuse};
 use crate::policy::operation::Method;
 use crate::policy::reason::Reason;
+use crate::proxy::forwarded::Forwarded;
 
 /// The decision's id, in answers and towards the upstream.
 pub const DECISION: HeaderName = HeaderName::from_static("countersign-decision");
@@ -23,10 +24,6 @@ pub const MS_CORRELATION_ID: HeaderName = HeaderName::from_static("ms-correlatio
 /// W3C Trace Context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// What the head of a request says, once it has only one reading.
 #[derive(Debug)]
 pub struct Head {
@@ -34,6 +31,8 @@ pub struct Head {
     pub method: Method,
     /// Headers that are not forwarded.
     pub dropped: Vec<HeaderName>,
+    /// Whether the caller reads trailers.
+    pub takes_trailers: bool,
 }
 
 /// Reads the head of a request, or says why it has more than one reading (RFC 9112 sections 3.2 and 6, RFC 9110
@@ -42,13 +41,10 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     let Some(method) = Method::parse(parts.method.as_str()) else {
         return refuse(Reason::MethodRefused, "the method is not forwarded");
     };
-    if parts.version != Version::HTTP_11 && parts.version != Version::HTTP_10 {
-        return refuse(Reason::AmbiguousRequest, "the protocol version is not HTTP/1.1");
-    }
     if !parts.uri.path().starts_with('/') {
         return refuse(Reason::AmbiguousRequest, "the target is no path");
     }
-    let mut head = Head { method, dropped: Vec::new() };
+    let mut head = Head { method, dropped: Vec::new(), takes_trailers: false };
     let mut hosts = 0;
     let mut encodings = 0;
     let mut lengths = 0;
@@ -66,6 +62,13 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 head.dropped.push(name.clone());
             }
             header::CONNECTION => named_by_connection(value, &mut head.dropped),
+            header::TE => {
+                head.takes_trailers |= names_trailers(value);
+                head.dropped.push(name.clone());
+            }
+            header::UPGRADE => {
+                return refuse(Reason::MethodRefused, "another protocol is not spoken here");
+            }
             header::CONTENT_LENGTH => {
                 lengths += 1;
                 head.dropped.push(name.clone());
@@ -86,13 +89,22 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     if lengths > 1 || lengths + encodings > 1 {
         return refuse(Reason::AmbiguousRequest, "the body has more than one length");
     }
-    if hosts == 0 && parts.uri.authority().is_some() {
-        return refuse(Reason::AmbiguousRequest, "the target names a host and there is no Host");
-    }
+    let names_host = parts.uri.authority().is_some();
     match (hosts, parts.version) {
-        (1, _) | (0, Version::HTTP_10) => Ok(head),
+        (1, _) => Ok(head),
+        // Over HTTP/2 the host stands in the target (RFC 9113 section 8.3.1).
+        (0, Version::HTTP_2) if names_host => Ok(head),
+        (0, Version::HTTP_10) if !names_host => Ok(head),
         _ => refuse(Reason::AmbiguousRequest, "there is not exactly one Host"),
     }
+}
+
+/// Whether a `TE` says that trailers are read (RFC 9110 section 10.1.4).
+fn names_trailers(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// An absolute target has to agree with `Host` (RFC 9112 section 3.2.2).
@@ -149,7 +161,7 @@ fn kind(name: &str) -> Kind {
         b'p' if is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate") => {
             Kind::KeptBack
         }
-        b't' if is("te") || is("trailer") => Kind::KeptBack,
+        b't' if is("te") => Kind::KeptBack,
         b't' if is("transfer-encoding") => Kind::Misleading,
         b'u' if is("upgrade") => Kind::KeptBack,
         b'x' if starts("x-partner-") || starts("x-forwarded-") || is("x-real-ip") => Kind::KeptBack,
@@ -172,7 +184,7 @@ fn is_kept_back(name: &HeaderName) -> bool {
         header::CONNECTION | header::TRANSFER_ENCODING => true,
         // The length of an answer to HEAD is the upstream's to say; the framing is made anew from the body.
         header::CONTENT_LENGTH => false,
-        _ => matches!(kind(name.as_str()), Kind::KeptBack | Kind::Misleading),
+        _ => !matches!(kind(name.as_str()), Kind::Plain),
     }
 }
 
@@ -195,17 +207,24 @@ pub fn strip_answer(headers: &mut HeaderMap) {
 /// (RFC 9110 section 6.5.1).
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     strip_answer(trailers);
-    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::SET_COOKIE] {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::SET_COOKIE,
+        header::COOKIE,
+        header::AUTHORIZATION,
+        header::HOST,
+        header::TRAILER,
+    ] {
         trailers.remove(name);
     }
 }
 
 /// What is added to a request on its way to the upstream, beside the ids it may lack.
-pub struct Added<'a> {
-    /// The upstream's host and port.
-    pub host: HeaderValue,
-    /// The caller's address.
-    pub address: &'a HeaderValue,
+pub struct Added {
+    /// Where the request came from.
+    pub forwarded: Forwarded,
     /// The verified partner and roles; `None` for a request without a caller.
     pub identity: Option<(HeaderValue, HeaderValue)>,
     /// The decision's id, where it is recorded.
@@ -213,15 +232,14 @@ pub struct Added<'a> {
 }
 
 /// Prepares the headers of a request for the upstream.
-pub fn prepare(headers: &mut HeaderMap, head: &Head, added: Added<'_>) {
+pub fn prepare(headers: &mut HeaderMap, head: &Head, added: Added) {
     for name in &head.dropped {
         headers.remove(name);
     }
-    if let Some(host) = headers.insert(header::HOST, added.host) {
-        headers.insert(FORWARDED_HOST, host);
+    added.forwarded.add(headers);
+    if head.takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    headers.insert(FORWARDED_FOR, added.address.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some((partner, roles)) = added.identity {
         headers.insert(PARTNER, partner);
         headers.insert(ROLES, roles);
@@ -275,8 +293,6 @@ mod tests {
             "Keep-Alive",
             "Proxy-Authorization",
             "TE",
-            "Trailer",
-            "Upgrade",
             "Forwarded",
             "X-Forwarded-For",
             "X_Forwarded_Host",
@@ -318,6 +334,7 @@ mod tests {
             (vec![host, ("x-http-method-override", "GET")], Reason::MethodOverride),
             (vec![host, ("X_HTTP_Method_Override", "GET")], Reason::MethodOverride),
             (vec![host, ("x-method-override", "GET")], Reason::MethodOverride),
+            (vec![host, ("upgrade", "h2c")], Reason::MethodRefused),
         ] {
             assert_eq!(inspected(&lines).unwrap_err(), reason, "{lines:?}");
         }

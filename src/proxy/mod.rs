@@ -1,8 +1,11 @@
 //! The request path, top to bottom: route, caller, intake, plan, statuses, decision, record, answer.
 
 pub mod deny;
+mod echoed;
 pub mod exchange;
+mod faults;
 pub mod forward;
+pub mod forwarded;
 mod guard;
 pub mod headers;
 pub mod ids;
@@ -19,7 +22,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, TRAILER};
 use http::request::Parts;
 use http::{Request as HttpRequest, Response};
 use hyper::body::Incoming;
@@ -40,12 +43,15 @@ use crate::policy::operation::{Class, OperationId};
 use crate::policy::path::Path;
 use crate::policy::reason::Reason;
 use crate::proxy::deny::Denial;
+use crate::proxy::echoed::Echoed;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
+use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
 use crate::proxy::headers::{Added, Head, MS_CORRELATION_ID, MS_REQUEST_ID, NOTICE, TRACEPARENT};
 use crate::proxy::ids::DecisionId;
-use crate::proxy::peer::{Echoed, Peer};
+use crate::proxy::peer::Peer;
 use crate::proxy::worker::{InForce, Worker};
+use crate::server::Fault;
 
 /// The first segment of the gateway's own paths; they are never forwarded.
 const OWN_PATHS: &str = ".countersign";
@@ -98,6 +104,9 @@ impl Passage {
     async fn answer(&self, request: HttpRequest<Incoming>) -> Response<AnswerBody> {
         let (mut parts, body) = request.into_parts();
         self.give_ids(&mut parts.headers);
+        if let Some(refusal) = self.shed(&parts) {
+            return self.refuse(&parts, refusal, Known::default());
+        }
         let head = match headers::inspect(&parts) {
             Ok(head) => head,
             Err(refusal) => return self.refuse(&parts, refusal, Known::default()),
@@ -139,7 +148,7 @@ impl Passage {
                 self.judge(
                     parts,
                     &head,
-                    Outgoing::streamed(body, self.now.mono),
+                    Outgoing::streamed(body, self.now.mono, headers::strip_trailers),
                     &request,
                     &identified,
                     known,
@@ -169,6 +178,19 @@ impl Passage {
             }
             Route::Bare => unreachable!("it was forwarded above"),
         }
+    }
+
+    /// What can be refused before anything of a request is read: a fault of its connection, or too many requests.
+    fn shed(&self, parts: &Parts) -> Option<Refusal> {
+        if let Some(fault) = parts.extensions.get::<Fault>() {
+            return Some(faults::refusal(*fault));
+        }
+        let in_flight = self.worker.shared.metrics.requests_in_flight.get();
+        let is_full = usize::try_from(in_flight).is_ok_and(|count| count > self.snapshot.limits.requests_max);
+        is_full.then_some(Refusal {
+            reason: Reason::Overloaded,
+            detail: "more requests are being answered than `limits.requests`",
+        })
     }
 
     /// Plans, looks up, decides, records, and forwards or denies.
@@ -258,11 +280,14 @@ impl Passage {
         let notice = self.notice(&parts.headers, decision, known);
         let echoed = Echoed::of(&parts.headers);
         let identity = known.identified.map(|identified| self.identity_headers(identified));
-        let host =
-            HeaderValue::from_str(snapshot.upstream.authority.as_str()).expect("an authority is plain text");
         let decision_id = is_recorded.then(|| self.id.header());
-        let added = Added { host, address: &self.peer.header, identity, decision: decision_id.clone() };
+        let forwarded = Forwarded::of(&parts, &self.peer, &snapshot.trusted);
+        let added = Added { forwarded, identity, decision: decision_id.clone() };
         headers::prepare(&mut parts.headers, head, added);
+        if matches!(body, Outgoing::Whole(_)) {
+            // The trailers of a judged body were not judged and stay behind.
+            parts.headers.remove(TRAILER);
+        }
         if !snapshot.forward_authorization {
             parts.headers.remove(AUTHORIZATION);
         }
@@ -404,7 +429,7 @@ impl Passage {
             caller: known.identified.map(|identified| &identified.caller),
             oid: known.identified.and_then(|identified| identified.claims.oid.as_deref()),
             appid: known.identified.and_then(|identified| identified.claims.appid.as_deref()),
-            address: self.peer.address,
+            address: forwarded::origin(received, &self.peer, &snapshot.trusted),
             ms_request_id: headers::text(received, &MS_REQUEST_ID),
             ms_correlation_id: headers::text(received, &MS_CORRELATION_ID),
             method: known.method,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use ipnet::IpNet;
 use prometheus::IntCounter;
 
 use crate::agreements::Agreements;
@@ -29,6 +29,8 @@ pub struct Limits {
     pub buffered_bytes_max: usize,
     /// From the head of a judged request to the end of its body.
     pub body_timeout: Duration,
+    /// The most requests at a time.
+    pub requests_max: usize,
 }
 
 /// What is recorded.
@@ -61,12 +63,12 @@ pub struct Snapshot {
     pub catalogue: Catalogue,
     /// Where requests go.
     pub upstream: client::Settings,
-    /// Its host and port, as a header.
-    pub upstream_host: HeaderValue,
     /// Whether the caller's `Authorization` goes with them.
     pub forward_authorization: bool,
     /// What may be held.
     pub limits: Limits,
+    /// Whose word on the caller's address is taken.
+    pub trusted: Vec<IpNet>,
     /// What is recorded.
     pub audit: AuditSettings,
     /// The counter of allowed requests of each operation, by its number.

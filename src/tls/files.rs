@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// The largest file of certificates or keys that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -14,6 +14,17 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
     let found: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err(format!("{} holds no certificate in PEM form", path.display())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{} is no PEM file: {error}", path.display())),
+    }
+}
+
+/// The certificate revocation lists of a PEM file; at least one.
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, PemError> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{} holds no X509 CRL in PEM form", path.display())),
         Ok(found) => Ok(found),
         Err(error) => Err(format!("{} is no PEM file: {error}", path.display())),
     }

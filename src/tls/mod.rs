@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod files;
+pub mod server;
 
 /// Makes aws-lc-rs the provider of the process, for whatever asks for a default. Again does nothing.
 pub fn install_provider() {

@@ -71,7 +71,30 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "url: http://orders.example",
         "orders would cross the network in the clear",
     ),
-    ("url: http://127.0.0.1:9000", "url: https://orders.example", "expected an http URL"),
+    (
+        "url: http://127.0.0.1:9000",
+        "url: ftp://orders.example",
+        "expected a URL without query or credentials",
+    ),
+    (
+        "url: http://127.0.0.1:9000",
+        "url: \"https://orders.example?x\"",
+        "expected a URL without query or credentials",
+    ),
+    (
+        "upstream:\n  url: http://127.0.0.1:9000",
+        "upstream:\n  tls: { ca_file: absent.pem }\n  url: https://orders.example",
+        "can not read",
+    ),
+    ("listen:", "listen:\n  tls: { certificate: absent.pem, private_key: absent.key }", "can not read"),
+    ("listen:", "listen:\n  tls: { private_key: absent.key }", "missing key `certificate`"),
+    (
+        "listen:",
+        "listen:\n  tls: { certificate: a, private_key: b, client_crl: c }",
+        "there is no `client_ca` to check client certificates with",
+    ),
+    ("listen:", "listen:\n  trusted_proxies: [10.0.0.0/33]", "expected an address or a network"),
+    ("audit:", "limits: { header_bytes: 4KiB }\naudit:", "a size from 8KiB to 1MiB"),
     ("address: 127.0.0.1:9090", "address: 0.0.0.0:9090", "off loopback the admin listener needs a token"),
     (
         "issuer: https://login.example/{tid}/v2.0",

@@ -1,0 +1,151 @@
+//! Server configurations: which certificate the gateway shows, and whose it asks for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::files;
+
+/// How incoming connections are secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// Whose certificates callers show, where they are asked for one.
+    pub clients: Option<Clients>,
+    /// Whether HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
+}
+
+/// Which client certificates are accepted (mutual TLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// The authorities, PEM.
+    pub ca_file: PathBuf,
+    /// Their revocation lists, PEM. With them, a certificate of an authority without a list is refused.
+    pub crl_file: Option<PathBuf>,
+    /// Whether a caller without a certificate is refused.
+    pub required: bool,
+}
+
+impl Settings {
+    /// The files whose change asks for a new reading.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files = vec![self.certificate.as_path(), self.private_key.as_path()];
+        if let Some(clients) = &self.clients {
+            files.push(&clients.ca_file);
+            files.extend(clients.crl_file.as_deref());
+        }
+        files
+    }
+}
+
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    config: ServerConfig,
+    /// Identity of what client certificates are checked with.
+    trust: Vec<u8>,
+}
+
+/// Reads what the settings name. The error says which file is at fault, and how.
+pub fn load(settings: &Settings) -> Result<Loaded, String> {
+    let provider = Arc::new(default_provider());
+    let mut trust = digest::Context::new(&digest::SHA256);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites of both versions");
+    let builder = match &settings.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(verifier(clients, &mut trust)?),
+    };
+    let (certificate, key) = (&settings.certificate, &settings.private_key);
+    let mut config = builder
+        .with_single_cert(files::certificates(certificate)?, files::private_key(key)?)
+        .map_err(|error| {
+            format!("{} and {} do not make an identity: {error}", certificate.display(), key.display())
+        })?;
+    config.alpn_protocols = match settings.http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
+    config.ticketer = Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
+    Ok(Loaded { config, trust: trust.finish().as_ref().to_vec() })
+}
+
+fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let path = &clients.ca_file;
+    let mut roots = RootCertStore::empty();
+    for certificate in files::certificates(path)? {
+        trust.update(&certificate);
+        roots.add(certificate).map_err(|error| {
+            format!("{} holds a certificate that can not be trusted: {error}", path.display())
+        })?;
+    }
+    let provider = Arc::new(default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(path) = &clients.crl_file {
+        let lists: Vec<CertificateRevocationListDer<'static>> = files::revocation_lists(path)?;
+        trust.update(b"revocation lists");
+        lists.iter().for_each(|list| trust.update(list));
+        builder = builder.with_crls(lists);
+    }
+    if !clients.required {
+        builder = builder.allow_unauthenticated();
+    }
+    let lists = clients.crl_file.as_ref().unwrap_or(path);
+    builder.build().map_err(|error| format!("{} can not be used: {error}", lists.display()))
+}
+
+/// The configuration in force. Connections that are open keep theirs.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    acceptor: Arc<ServerConfig>,
+    trust: Vec<u8>,
+}
+
+impl Live {
+    /// Puts a first configuration in force.
+    pub fn new(loaded: Loaded) -> Live {
+        let current = Current { acceptor: Arc::new(loaded.config), trust: loaded.trust };
+        Live { current: ArcSwap::from_pointee(current) }
+    }
+
+    /// Puts another configuration in force.
+    ///
+    /// Sessions can be resumed across a new certificate, but not across other authorities or revocation lists: a
+    /// resumed session is not checked against them.
+    pub fn replace(&self, mut loaded: Loaded) {
+        let current = self.current.load();
+        if current.trust == loaded.trust {
+            loaded.config.ticketer = Arc::clone(&current.acceptor.ticketer);
+            loaded.config.session_storage = Arc::clone(&current.acceptor.session_storage);
+        }
+        self.current.store(Arc::new(Current { acceptor: Arc::new(loaded.config), trust: loaded.trust }));
+    }
+
+    /// Does the handshake of a connection.
+    pub async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.current.load().acceptor));
+        acceptor.accept(socket).await
+    }
+}
