@@ -1,7 +1,7 @@
 //! Denials: a problem response (RFC 9457) that is at the same time a Partner Center fault.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
@@ -88,6 +88,10 @@ pub fn answer(denial: &Denial<'_>, received: &HeaderMap) -> Response<AnswerBody>
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(DECISION, HeaderValue::from_str(denial.id).expect("an id is plain text"));
+    if reason == Reason::AmbiguousRequest {
+        // Where a request ends is in doubt: nothing behind it is read. Over HTTP/2 this is not sent.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(seconds) = problem.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

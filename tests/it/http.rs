@@ -9,9 +9,14 @@ use serde_json::Value;
 /// The longest any test waits for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a connection is made over.
+pub trait Bytes: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Bytes for T {}
+
 /// A connection to the gateway.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Bytes>,
     unread: Vec<u8>,
 }
 
@@ -45,10 +50,17 @@ impl Answer {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).expect("the gateway listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Connection { stream, unread: Vec::new() }
+        Connection::over(socket(address))
+    }
+
+    /// A connection over something that is connected already.
+    pub fn over(stream: impl Bytes + 'static) -> Connection {
+        Connection { stream: Box::new(stream), unread: Vec::new() }
+    }
+
+    /// Whether the gateway closes, in order, without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && matches!(self.fill(), Ok(0))
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -142,6 +154,14 @@ impl Connection {
         assert!(line.starts_with("HTTP/1.1 100"), "{line}");
         self.fields().expect("its end");
     }
+}
+
+/// A socket to the gateway.
+pub fn socket(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the gateway listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// A request as bytes, with a length where it has a body.

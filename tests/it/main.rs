@@ -4,6 +4,7 @@ mod architecture;
 mod cli;
 mod facade;
 mod facts;
+mod framing;
 mod gateway;
 mod golden;
 mod http;

@@ -1,7 +1,7 @@
 //! A gateway on free loopback ports, before a stand-in ordering API, with a key, a ledger and a configuration of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use countersign::app::{App, file_loader};
 use countersign::config;
@@ -59,13 +59,18 @@ impl Stage {
 
     /// A stage whose configuration has further sections.
     pub fn with(extra: &str) -> Stage {
+        Stage::edited(extra, |text, _| text)
+    }
+
+    /// A stage whose configuration is edited, once the folder is there that it may name files of.
+    pub fn edited(extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
         let standin = Standin::start(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let issuer = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("keys.json"), issuer.jwks()).unwrap();
         std::fs::write(folder.path().join("agreements.yaml"), LEDGER).unwrap();
         let path = folder.path().join("countersign.yaml");
-        std::fs::write(&path, configuration(&standin.url(), extra)).unwrap();
+        std::fs::write(&path, edit(configuration(&standin.url(), extra), folder.path())).unwrap();
         let loaded = config::load(&path, Timestamp::now()).unwrap();
         let report = loaded.report(false);
         let settings = loaded.settings.unwrap_or_else(|| panic!("{report}"));
