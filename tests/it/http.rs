@@ -64,7 +64,12 @@ impl Connection {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the gateway reads");
+        self.try_send(bytes).expect("the gateway reads");
+    }
+
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     fn fill(&mut self) -> io::Result<usize> {

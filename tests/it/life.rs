@@ -9,7 +9,7 @@ use crate::http::{Connection, PATIENCE, request};
 use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, order, orders};
 
 /// Waits for what happens within a bounded time; each attempt is a real request, which takes its own time.
-fn eventually(mut condition: impl FnMut() -> bool) {
+pub fn eventually(mut condition: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "it did not happen");

@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod architecture;
+mod authority;
 mod cli;
 mod facade;
 mod facts;
@@ -13,5 +14,6 @@ mod policy_tables;
 mod properties;
 mod stage;
 mod support;
+mod tls;
 mod tokens;
 mod verdicts;

@@ -1,0 +1,102 @@
+//! TLS on the listener: versions, certificates that change, client certificates.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::version::{TLS12, TLS13};
+
+use crate::authority::{Authority, Identity, connect};
+use crate::life::eventually;
+use crate::stage::{CUSTOMER, Stage, order, orders};
+
+/// A stage that shows the certificate `server.pem`; `more` are further keys of `listen.tls`.
+pub fn secured(authority: &Authority, more: &str, extra: &str) -> Stage {
+    Stage::edited(extra, |text, folder| {
+        authority.identity(1).write(folder, "server");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        std::fs::write(folder.join("crl.pem"), authority.revocations(&[])).unwrap();
+        let tls = format!("tls: {{ certificate: server.pem, private_key: server.key{more} }}, workers");
+        text.replacen("workers", &tls, 1)
+    })
+}
+
+fn client(authority: &Authority, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    Arc::new(authority.client(identity, &[&TLS13, &TLS12]))
+}
+
+/// The status of an order on a connection of its own; `None` where there is no answer.
+fn try_order(stage: &Stage, config: &Arc<ClientConfig>) -> Option<u16> {
+    let (mut connection, _) = connect(config, stage.address()).ok()?;
+    // With TLS 1.3 a client learns only now that its certificate was refused.
+    connection.try_send(&stage.request("POST", &orders(CUSTOMER), &[], order().as_bytes())).ok()?;
+    connection.try_read(false).ok().map(|answer| answer.status)
+}
+
+#[test]
+fn orders_pass_over_both_versions() {
+    let authority = Authority::new();
+    let stage = secured(&authority, "", "");
+    for version in [&TLS12, &TLS13] {
+        assert_eq!(try_order(&stage, &Arc::new(authority.client(None, &[version]))), Some(201));
+    }
+    let seen = stage.standin.recorded();
+    let proto = seen[0].headers.iter().find(|(name, _)| name == "x-forwarded-proto");
+    assert_eq!(proto.map(|(_, value)| value.as_slice()), Some(&b"https"[..]));
+    // Whoever speaks no TLS gets no answer, and costs nobody else one.
+    let mut plain = crate::http::Connection::open(stage.address());
+    plain.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(plain.try_read(false).is_err());
+    eventually(|| stage.metric("countersign_connections_total{outcome=\"handshake_failed\"}") == 1.0);
+    assert_eq!(try_order(&stage, &client(&authority, None)), Some(201));
+    assert_eq!(try_order(&stage, &client(&Authority::new(), None)), None, "another authority is not trusted");
+}
+
+#[test]
+fn a_changed_certificate_is_shown_and_no_connection_is_lost() {
+    let authority = Authority::new();
+    let stage = secured(&authority, "", "");
+    let config = client(&authority, None);
+    let (mut open, first) = connect(&config, stage.address()).unwrap();
+    let other = authority.identity(2);
+    other.write(stage.folder.path(), "server");
+    eventually(|| connect(&config, stage.address()).unwrap().1 != first);
+    assert_eq!(stage.metric("countersign_tls_last_reload_ok"), 1.0);
+    // A key that is not the certificate's changes nothing.
+    std::fs::write(stage.path("server.key"), authority.identity(3).key).unwrap();
+    eventually(|| stage.metric("countersign_tls_reloads_total{outcome=\"refused\"}") == 1.0);
+    assert_eq!(stage.metric("countersign_tls_last_reload_ok"), 0.0);
+    assert_eq!(stage.reload().status, 422);
+    assert_eq!(try_order(&stage, &config), Some(201));
+    other.write(stage.folder.path(), "server");
+    assert_eq!(stage.reload().status, 200);
+    open.send(&stage.request("POST", &orders(CUSTOMER), &[], order().as_bytes()));
+    assert_eq!(open.read().status, 201, "the first connection goes on");
+}
+
+#[test]
+fn clients_show_certificates_where_they_have_to() {
+    let authority = Authority::new();
+    let (good, revoked) = (authority.identity(10), authority.identity(11));
+    let foreign = Authority::new().identity(12);
+    for (more, without) in
+        [(", client_ca: ca.pem", None), (", client_ca: ca.pem, client_certificates: optional", Some(201))]
+    {
+        let stage = secured(&authority, more, "");
+        assert_eq!(try_order(&stage, &client(&authority, None)), without, "{more}");
+        assert_eq!(try_order(&stage, &client(&authority, Some(&good))), Some(201), "{more}");
+        assert_eq!(try_order(&stage, &client(&authority, Some(&foreign))), None, "{more}");
+    }
+    let stage = secured(&authority, ", client_ca: ca.pem, client_crl: crl.pem", "");
+    // The same configuration each time: its sessions are resumed where the gateway lets them.
+    let (good, revoked) = (client(&authority, Some(&good)), client(&authority, Some(&revoked)));
+    for _ in 0..2 {
+        assert_eq!(try_order(&stage, &good), Some(201));
+        assert_eq!(try_order(&stage, &revoked), Some(201));
+    }
+    std::fs::write(stage.path("crl.pem"), authority.revocations(&[11])).unwrap();
+    eventually(|| try_order(&stage, &revoked).is_none());
+    assert_eq!(try_order(&stage, &good), Some(201));
+    std::fs::write(stage.path("crl.pem"), "nothing").unwrap();
+    eventually(|| stage.metric("countersign_tls_last_reload_ok") == 0.0);
+    assert_eq!(try_order(&stage, &revoked), None, "the last good list stays in force");
+}
