@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 use jiff::Timestamp;
+use prometheus::IntGauge;
 
 use crate::agreements::near::NearFacts;
 use crate::audit::writer::Lane;
@@ -59,12 +60,16 @@ impl Deref for InForce {
     }
 }
 
-/// Counts an exchange whose caller has gone, until it ends.
-pub struct LeftAlone(Rc<Cell<usize>>);
+/// Counts an exchange whose caller has gone as a request in flight, until it ends.
+pub struct LeftAlone {
+    alone: Rc<Cell<usize>>,
+    in_flight: IntGauge,
+}
 
 impl Drop for LeftAlone {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.alone.set(self.alone.get() - 1);
+        self.in_flight.dec();
     }
 }
 
@@ -105,7 +110,9 @@ impl Worker {
     /// Counts an exchange whose caller has gone.
     pub fn leave_alone(&self) -> LeftAlone {
         self.alone.set(self.alone.get() + 1);
-        LeftAlone(Rc::clone(&self.alone))
+        let in_flight = self.shared.metrics.requests_in_flight.clone();
+        in_flight.inc();
+        LeftAlone { alone: Rc::clone(&self.alone), in_flight }
     }
 
     /// How many exchanges go on though their caller has gone.

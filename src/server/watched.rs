@@ -152,7 +152,10 @@ impl Write for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
+        let poll = self.stream().poll_flush(cx);
+        // TLS takes bytes before the socket does.
+        self.movement.blocked.set(poll.is_pending());
+        poll
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

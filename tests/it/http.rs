@@ -91,7 +91,7 @@ impl Connection {
         }
     }
 
-    fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < count {
             if self.fill()? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
