@@ -142,7 +142,8 @@ fn verdicts_are_those_of_http_1() {
         json!({ "customerId": BLOCKED, "lineItems": [{ "offerId": "x", "quantity": 1 }] }).to_string();
     let signed = orders(CUSTOMER);
     let blocked = orders(BLOCKED);
-    let rows: Vec<(&str, &str, Vec<(&str, &str)>, &str)> = vec![
+    type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, &'r str);
+    let rows: Vec<Row<'_>> = vec![
         ("POST", &signed, vec![JSON], &good),
         ("POST", &blocked, vec![JSON], &good),
         ("POST", &signed, vec![JSON, ("authorization", "")], &good),
