@@ -15,6 +15,7 @@
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
 //! extract      strict JSON, and where a request's facts are found in it; pure
 //! tls          configurations of rustls
+//! fetch        what the control runtime asks of other servers
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
@@ -60,6 +61,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod extract;
+pub mod fetch;
 pub mod identity;
 pub mod judge;
 pub mod local;

@@ -12,6 +12,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("extract", &["policy"]),
     ("tls", &[]),
+    ("fetch", &[]),
     ("client", &["deadline", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "policy"]),
