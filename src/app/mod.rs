@@ -27,6 +27,7 @@ use crate::app::signals::{Signal, Signals};
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
+use crate::identity::store::KeyStore;
 use crate::metrics::Metrics;
 use crate::proxy::peer::Peer;
 use crate::proxy::snapshot::Shared;
@@ -125,6 +126,7 @@ struct Control {
     loader: Loader,
     shared: Arc<Shared>,
     server: Option<Server>,
+    /// Whether it was ready once.
     ready: bool,
     lane: Lane,
     generation: u64,
@@ -135,7 +137,7 @@ struct Control {
 
 impl Control {
     async fn start(
-        settings: Settings,
+        mut settings: Settings,
         loader: Loader,
     ) -> Result<(Control, mpsc::Receiver<Command>, (SocketAddr, SocketAddr)), String> {
         let metrics = Metrics::new();
@@ -146,9 +148,11 @@ impl Control {
             Agreements::new(settings.agreements.cache.entries, tokio::runtime::Handle::current());
         let (sources, watched) = build_sources(&settings);
         agreements.renew(&sources);
+        let keys = KeyStore::new(tokio::runtime::Handle::current(), metrics.clone());
+        keys.adopt(&mut settings.verifier);
         let generation = 1;
         let snapshot = build_snapshot(&settings, sources, generation, &metrics);
-        let shared = Arc::new(Shared::new(snapshot, agreements, metrics.clone(), Arc::clone(&audit)));
+        let shared = Arc::new(Shared::new(snapshot, agreements, keys, metrics.clone(), Arc::clone(&audit)));
 
         let admin = tokio::net::TcpListener::bind(settings.admin.address)
             .await
@@ -171,7 +175,7 @@ impl Control {
             loader,
             shared,
             server: Some(server),
-            ready: true,
+            ready: false,
             lane,
             generation,
             watched,
@@ -233,7 +237,6 @@ impl Control {
     /// Lets requests in flight finish. Flights and the admin listener go on meanwhile.
     async fn drain(mut self, mut commands: mpsc::Receiver<Command>, mut signals: Signals) {
         tracing::info!("draining");
-        self.ready = false;
         let Some(server) = self.server.take() else { return };
         let mut drained = tokio::task::spawn_blocking(move || server.drain());
         loop {
@@ -251,7 +254,11 @@ impl Control {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Ready(answer) => drop(answer.send(self.ready)),
+            Command::Ready(answer) => {
+                // Once: a reload that names another issuer must not take every host out of rotation at a time.
+                self.ready |= self.shared.keys.was_tried();
+                let _ = answer.send(self.ready && self.server.is_some());
+            }
             Command::Metrics(answer) => {
                 let shared = Arc::clone(&self.shared);
                 let open = self.server.as_ref().map_or(0, Server::open_connections);
@@ -265,6 +272,7 @@ impl Control {
                     shared.metrics.connections_open.set(open as i64);
                     shared.metrics.facts.set(shared.agreements.kept() as i64);
                     shared.metrics.buffered_bytes.set(shared.buffered.load(Ordering::Relaxed) as i64);
+                    shared.keys.report();
                     let _ = answer.send(shared.metrics.encode());
                 });
             }
@@ -282,7 +290,7 @@ impl Control {
             Err(_) => return self.refuse("reading the configuration failed".to_owned()),
         };
         let report = loaded.report(false);
-        let Some(settings) = loaded.settings else { return self.refuse(report) };
+        let Some(mut settings) = loaded.settings else { return self.refuse(report) };
         if let Some(why) = must_not_reload(&self.settings, &settings) {
             return self.refuse(format!("{report}{why}\n"));
         }
@@ -294,6 +302,7 @@ impl Control {
         self.generation += 1;
         let (sources, watched) = build_sources(&settings);
         self.shared.agreements.renew(&sources);
+        self.shared.keys.adopt(&mut settings.verifier);
         self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
         self.watched = watched;
         if let (Some(certificates), Some(tls)) = (&mut self.certificates, &settings.listen.tls) {

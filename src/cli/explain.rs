@@ -150,6 +150,7 @@ fn caller(settings: &Settings, arguments: &Arguments) -> Result<(Guid, Option<Na
         return settings.verifier.read_unproved(claims.as_bytes()).map_err(|fault| match fault {
             TokenFault::Invalid(why) => why.to_owned(),
             TokenFault::Expired => "the token has expired".to_owned(),
+            TokenFault::KeyUnknown(_) | TokenFault::KeysUnavailable => "the keys are not at hand".to_owned(),
         });
     }
     let partner = arguments.partner.as_deref().unwrap_or_default();

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm;
-
+use crate::config::keys;
 use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
 use crate::config::read::{Reader, Section, read_text, resolve};
-use crate::identity::claims::{Issuer, IssuerName, RoleValues, Verifier, role_value};
-use crate::identity::keys::{self, ALGORITHMS, LoadedKeys, VerifyingKey};
+use crate::identity::claims::{Issuer, RoleValues, Verifier, role_value};
+use crate::identity::issuer::IssuerName;
+use crate::identity::keys::ALGORITHMS;
 use crate::identity::{DefaultPartner, Partner, Partners};
 use crate::policy::agreement::Cloud;
 use crate::policy::facts::{Country, PartnerKind, Profile};
@@ -113,7 +113,8 @@ fn issuer(reader: &Reader, node: &Node, folder: &Path) -> Option<Issuer> {
             |text: &str| ALGORITHMS.iter().find(|(name, _)| *name == text).map(|(_, algorithm)| *algorithm);
         reader.list(node, |item| reader.choice(item, parse, &names))
     });
-    let keys = section.require("keys", |node| key_files(reader, node, folder));
+    let of = name.as_ref().zip(algorithms.as_deref());
+    let keys = section.require("keys", |node| keys::keys(reader, node, folder, of));
     section.finish();
     let (name, audiences, algorithms, keys) = (name?, audiences?, algorithms?, keys?);
     if matches!(name, IssuerName::Exact(_)) && !lists_partners {
@@ -128,51 +129,7 @@ fn issuer(reader: &Reader, node: &Node, folder: &Path) -> Option<Issuer> {
     if lists_partners && partners.is_none() {
         return None;
     }
-    warn_of_unusable(reader, node, &algorithms, &keys);
     Some(Issuer { name, partners, audiences, algorithms, keys })
-}
-
-fn warn_of_unusable(reader: &Reader, node: &Node, algorithms: &[Algorithm], keys: &[VerifyingKey]) {
-    let usable = |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| algorithms.contains(algorithm));
-    if !keys.iter().any(usable) {
-        let hint = "put the issuer's public keys into its key file".to_owned();
-        reader.warning(node.span, "no key fits: every token of this issuer will be refused", Some(hint));
-    }
-}
-
-fn key_files(reader: &Reader, node: &Node, folder: &Path) -> Option<Vec<VerifyingKey>> {
-    let section = reader.section(node)?;
-    let load = |read: fn(&str) -> Result<LoadedKeys, String>| {
-        move |node: &Node| {
-            let path = resolve(folder, &reader.text(node)?);
-            let loaded =
-                read_text(&path).map_err(|error| format!("can not be read: {error}")).and_then(|text| {
-                    reader.add_source(&path, &text);
-                    read(&text)
-                });
-            match loaded {
-                Ok(loaded) => {
-                    for why in loaded.ignored {
-                        reader.warning(node.span, format!("{} is not used: {why}", path.display()), None);
-                    }
-                    Some(loaded.keys)
-                }
-                Err(why) => {
-                    reader.error(node.span, format!("{} {why}", path.display()), None);
-                    None
-                }
-            }
-        }
-    };
-    let jwks = section.get("jwks_file", load(keys::from_jwks));
-    let pem = section.get("pem_file", load(|text| keys::from_pem(text.as_bytes())));
-    let given = [section.node("jwks_file"), section.node("pem_file")].iter().flatten().count();
-    section.finish();
-    if given != 1 {
-        reader.error(node.span, "expected one of `jwks_file`, `pem_file`", None);
-        return None;
-    }
-    jwks.or(pem)
 }
 
 /// Reads `partners`, with the labels that rules may name.

@@ -3,6 +3,7 @@
 pub mod agreements;
 pub mod cases;
 pub mod identity;
+pub mod keys;
 pub mod listen;
 pub mod network;
 pub mod node;

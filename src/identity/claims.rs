@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +10,9 @@ use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use crate::extract::json::{Document, Value};
+use crate::identity::issuer::IssuerName;
 use crate::identity::keys::{ALGORITHMS, VerifyingKey};
+use crate::identity::ring::Ring;
 use crate::policy::id::Guid;
 use crate::policy::role::NameSet;
 
@@ -28,45 +31,16 @@ pub struct Issuer {
     /// The algorithms that are accepted.
     pub algorithms: Vec<Algorithm>,
     /// The keys.
-    pub keys: Vec<VerifyingKey>,
+    pub keys: IssuerKeys,
 }
 
-/// What an `iss` claim has to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssuerName {
-    /// This very text.
-    Exact(String),
-    /// This text around the tenant of the token.
-    OfTenant {
-        /// Before the tenant.
-        prefix: String,
-        /// After it.
-        suffix: String,
-    },
-}
-
-impl IssuerName {
-    /// Reads an issuer; `{tid}` stands for one whole path segment.
-    pub fn parse(text: &str) -> Option<IssuerName> {
-        match text.split_once("{tid}") {
-            None => (!text.is_empty()).then(|| IssuerName::Exact(text.to_owned())),
-            Some((prefix, suffix)) => {
-                let whole = prefix.ends_with('/') && (suffix.is_empty() || suffix.starts_with('/'));
-                (whole && !suffix.contains("{tid}"))
-                    .then(|| IssuerName::OfTenant { prefix: prefix.to_owned(), suffix: suffix.to_owned() })
-            }
-        }
-    }
-
-    fn fits(&self, iss: &str, tenant: Guid) -> bool {
-        match self {
-            IssuerName::Exact(name) => name == iss,
-            IssuerName::OfTenant { prefix, suffix } => iss
-                .strip_prefix(prefix.as_str())
-                .and_then(|rest| rest.strip_suffix(suffix.as_str()))
-                .is_some_and(|middle| Guid::parse(middle) == Some(tenant)),
-        }
-    }
+/// Where an issuer's keys are.
+#[derive(Clone, Debug)]
+pub enum IssuerKeys {
+    /// In the configuration's own files.
+    Held(Vec<VerifyingKey>),
+    /// Where the issuer publishes them.
+    Published(Arc<Ring>),
 }
 
 /// Which role a value of a role claim means: for every tenant, or for one.
@@ -119,9 +93,14 @@ pub enum TokenFault {
     Invalid(&'static str),
     /// It was valid.
     Expired,
+    /// Its key is not in the set of this issuer, by its place in the configuration, as far as it was fetched. All but
+    /// the signature would do.
+    KeyUnknown(usize),
+    /// Its issuer's keys are not at hand.
+    KeysUnavailable,
 }
 
-use TokenFault::{Expired, Invalid};
+use TokenFault::{Expired, Invalid, KeyUnknown, KeysUnavailable};
 
 impl Verifier {
     /// Verifies a token and reads its claims (RFC 7515 section 5.2, RFC 7519 section 7.2).
@@ -151,36 +130,80 @@ impl Verifier {
             .and_then(Guid::parse)
             .ok_or(Invalid("the token names no partner tenant"))?;
         let iss = claim_text(&claims, "iss").ok_or(Invalid("the token has no issuer"))?;
-        let mut issuers = self.issuers.iter().filter(|issuer| issuer.name.fits(iss, tenant)).peekable();
-        if issuers.peek().is_none() {
+        let named = || self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.name.fits(iss, tenant));
+        if named().next().is_none() {
             return Err(Invalid("the token's issuer is not accepted"));
         }
-        let mut pinned = issuers.filter(|issuer| issuer.algorithms.contains(&algorithm)).peekable();
-        if pinned.peek().is_none() {
+        let pinned = || named().filter(|(_, issuer)| issuer.algorithms.contains(&algorithm));
+        if pinned().next().is_none() {
             return Err(Invalid("the token's algorithm is not accepted"));
         }
         let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
         let proves = |key: &VerifyingKey| {
             let fits = key.kid.is_none() || key.kid.as_deref() == kid;
             fits && key.algorithms.contains(&algorithm)
+                && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
                 && jsonwebtoken::crypto::verify(signature, signed, &key.key, algorithm).unwrap_or(false)
         };
-        let Some(issuer) = pinned.find(|issuer| issuer.keys.iter().any(proves)) else {
+        let mut unproved = Unproved::default();
+        for (place, issuer) in pinned() {
+            let proved = match &issuer.keys {
+                IssuerKeys::Held(keys) => {
+                    unproved.is_named |= keys.iter().any(|key| key.kid.as_deref() == kid);
+                    keys.iter().any(proves)
+                }
+                IssuerKeys::Published(ring) => match &ring.held().set {
+                    Some(set) => {
+                        unproved.is_named |= kid.is_none_or(|kid| set.names(kid));
+                        unproved.published.get_or_insert(place);
+                        set.keys.iter().any(proves)
+                    }
+                    None => {
+                        unproved.published = Some(place);
+                        unproved.is_empty = true;
+                        false
+                    }
+                },
+            };
+            if proved {
+                return self.judge(issuer, &claims, tenant, at);
+            }
+        }
+        let Some(place) = unproved.published.filter(|_| unproved.is_empty || !unproved.is_named) else {
             return Err(Invalid("the token's signature does not verify"));
         };
+        // What would be refused with the key as well is worth no fetch.
+        if self.judge(&self.issuers[place], &claims, tenant, at).is_err() {
+            return Err(Invalid("the token's key is not known"));
+        }
+        match kid {
+            Some(_) => Err(KeyUnknown(place)),
+            // No fetch would find what is not named.
+            None => Err(KeysUnavailable),
+        }
+    }
+
+    /// What claims say, and whether they are for us and hold now. Nothing here proves them.
+    fn judge(
+        &self,
+        issuer: &Issuer,
+        claims: &Document<'_>,
+        tenant: Guid,
+        at: Timestamp,
+    ) -> Result<Claims, TokenFault> {
         if issuer.partners.as_ref().is_some_and(|partners| !partners.contains(&tenant)) {
             return Err(Invalid("the token's issuer does not speak for its partner"));
         }
-        if !holds_audience(&claims, &issuer.audiences) {
+        if !holds_audience(claims, &issuer.audiences) {
             return Err(Invalid("the token is for another audience"));
         }
         let read = Claims {
             tenant,
-            roles: self.roles(&claims, tenant)?,
-            expires: moment(&claims, "exp")?.ok_or(Invalid("the token has no expiry"))?,
-            not_before: moment(&claims, "nbf")?,
-            oid: record_text(&claims, "oid"),
-            appid: record_text(&claims, "appid").or_else(|| record_text(&claims, "azp")),
+            roles: self.roles(claims, tenant)?,
+            expires: moment(claims, "exp")?.ok_or(Invalid("the token has no expiry"))?,
+            not_before: moment(claims, "nbf")?,
+            oid: record_text(claims, "oid"),
+            appid: record_text(claims, "appid").or_else(|| record_text(claims, "azp")),
         };
         self.check_time(&read, at)?;
         Ok(read)
@@ -233,6 +256,17 @@ impl Verifier {
         }
         Ok(roles)
     }
+}
+
+/// What is known of the keys of a token that none of them proved.
+#[derive(Default)]
+struct Unproved {
+    /// Whether a set names its key id.
+    is_named: bool,
+    /// The issuer whose set could be fetched anew; one that has none comes first.
+    published: Option<usize>,
+    /// Whether that one has no set.
+    is_empty: bool,
 }
 
 /// Algorithm and key id of a header that asks for nothing unusual.

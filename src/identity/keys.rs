@@ -1,7 +1,12 @@
-//! Keys: what an issuer's tokens are verified with, from PEM or JWKS files.
+//! Keys: what an issuer's tokens are verified with, read from PEM and JWK sets.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::Value;
+
+use crate::identity::issuer::IssuerName;
 
 /// The algorithms that may be pinned: asymmetric ones only (RFC 7518 section 3.1, RFC 8037).
 pub const ALGORITHMS: [(&str, Algorithm); 4] = [
@@ -11,15 +16,30 @@ pub const ALGORITHMS: [(&str, Algorithm); 4] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
+/// The most keys of a set that are read: a key without `kid` is tried on every token.
+const KEYS_MAX: usize = 256;
+/// Sizes of RSA keys that are used, in bits (RFC 7518 section 3.3; the upper one bounds the work).
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
 /// A public key, and what it may verify.
 #[derive(Clone)]
 pub struct VerifyingKey {
     /// Its `kid`; a key from a PEM file has none and fits every token.
     pub kid: Option<String>,
+    /// Whose tokens it may verify; `None` leaves that to the issuer it was configured for.
+    pub issuer: Option<IssuerName>,
     /// The algorithms it may verify.
     pub algorithms: Vec<Algorithm>,
     /// The key.
     pub key: DecodingKey,
+    /// What it was read from.
+    text: String,
+}
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &VerifyingKey) -> bool {
+        self.text == other.text
+    }
 }
 
 impl std::fmt::Debug for VerifyingKey {
@@ -28,17 +48,32 @@ impl std::fmt::Debug for VerifyingKey {
     }
 }
 
-/// What a key file held: the usable keys, and why others are not.
-#[derive(Debug, Default)]
+/// What a key file or key set held: the usable keys, and why others are not.
+#[derive(Clone, Debug, Default)]
 pub struct LoadedKeys {
     /// Usable keys.
     pub keys: Vec<VerifyingKey>,
-    /// Why a key of the file was left out.
+    /// Why a key was left out.
     pub ignored: Vec<String>,
+    /// The `kid` of those that were left out.
+    pub ignored_kids: Vec<String>,
+}
+
+impl LoadedKeys {
+    /// Whether a key of this id was there, usable or not.
+    pub fn names(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+            || self.ignored_kids.iter().any(|known| known == kid)
+    }
+
+    /// Whether the same keys are usable, in any order.
+    pub fn same_keys(&self, other: &LoadedKeys) -> bool {
+        self.keys.len() == other.keys.len() && self.keys.iter().all(|key| other.keys.contains(key))
+    }
 }
 
 /// Reads a PEM file with one public key (SubjectPublicKeyInfo, or PKCS#1 for RSA).
-pub fn from_pem(pem: &[u8]) -> Result<LoadedKeys, String> {
+pub fn from_pem(pem: &str) -> Result<LoadedKeys, String> {
     type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
     let readers: [(Read, &[Algorithm]); 3] = [
         (DecodingKey::from_rsa_pem, &[Algorithm::RS256, Algorithm::PS256]),
@@ -46,37 +81,79 @@ pub fn from_pem(pem: &[u8]) -> Result<LoadedKeys, String> {
         (DecodingKey::from_ed_pem, &[Algorithm::EdDSA]),
     ];
     for (read, algorithms) in readers {
-        if let Ok(key) = read(pem) {
-            let key = VerifyingKey { kid: None, algorithms: algorithms.to_vec(), key };
-            return Ok(LoadedKeys { keys: vec![key], ignored: Vec::new() });
+        if let Ok(key) = read(pem.as_bytes()) {
+            let (algorithms, text) = (algorithms.to_vec(), pem.to_owned());
+            let key = VerifyingKey { kid: None, issuer: None, algorithms, key, text };
+            return Ok(LoadedKeys { keys: vec![key], ..LoadedKeys::default() });
         }
     }
     Err("holds no public key of RSA, P-256 or Ed25519 in PEM form".to_owned())
 }
 
-/// Reads a JWK set (RFC 7517). One bad key does not spoil the others.
-pub fn from_jwks(text: &str) -> Result<LoadedKeys, String> {
-    let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("is no JWK set: {error}"))?;
+/// Reads a JWK set (RFC 7517 section 5). One bad key, of whatever shape, does not spoil the others.
+pub fn from_jwks(text: &[u8]) -> Result<LoadedKeys, String> {
+    let set: Value = serde_json::from_slice(text).map_err(|error| format!("is no JSON: {error}"))?;
+    let Some(Value::Array(members)) = set.get("keys") else {
+        return Err("is no JWK set: it has no list `keys`".to_owned());
+    };
     let mut loaded = LoadedKeys::default();
-    for (at, jwk) in set.keys.iter().enumerate() {
-        let name = jwk.common.key_id.clone().unwrap_or_else(|| format!("number {at}"));
-        let usable = algorithms_of(jwk).and_then(|algorithms| {
-            let key = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-            Ok(VerifyingKey { kid: jwk.common.key_id.clone(), algorithms, key })
-        });
-        match usable {
-            Ok(key) if key.kid.is_some() && loaded.keys.iter().any(|known| known.kid == key.kid) => {
-                loaded.ignored.push(format!("key `{name}` is there twice"));
+    for (at, member) in members.iter().enumerate() {
+        let kid = member.get("kid").and_then(Value::as_str);
+        let usable = match at < KEYS_MAX {
+            true => read_key(member),
+            false => Err("is one of too many".to_owned()),
+        };
+        let same = |key: &VerifyingKey| {
+            let is_same = |known: &VerifyingKey| {
+                known.kid.is_some() && known.kid == key.kid && known.issuer == key.issuer
+            };
+            loaded.keys.iter().any(is_same)
+        };
+        let why = match usable {
+            Ok(key) if same(&key) => "is there twice".to_owned(),
+            Ok(key) => {
+                loaded.keys.push(key);
+                continue;
             }
-            Ok(key) => loaded.keys.push(key),
-            Err(why) => loaded.ignored.push(format!("key `{name}` {why}")),
-        }
+            Err(why) => why,
+        };
+        let name = kid.map_or_else(|| format!("number {at}"), str::to_owned);
+        loaded.ignored.push(format!("key `{name}` {why}"));
+        loaded.ignored_kids.extend(kid.map(str::to_owned));
     }
     Ok(loaded)
 }
 
+fn read_key(member: &Value) -> Result<VerifyingKey, String> {
+    let jwk: Jwk = serde_json::from_value(member.clone()).map_err(|error| format!("is no JWK: {error}"))?;
+    let algorithms = algorithms_of(&jwk)?;
+    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm {
+        let bits = bits(&rsa.n).ok_or("has a modulus that is not base64url")?;
+        if !RSA_BITS.contains(&bits) {
+            return Err(format!("has {bits} bits, outside {} to {}", RSA_BITS.start(), RSA_BITS.end()));
+        }
+    }
+    let issuer = match member.get("issuer") {
+        None => None,
+        Some(Value::String(issuer)) => {
+            Some(IssuerName::parse_published(issuer).ok_or("names an issuer that is none")?)
+        }
+        Some(_) => return Err("names an issuer that is no text".to_owned()),
+    };
+    let key = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
+    Ok(VerifyingKey { kid: jwk.common.key_id, issuer, algorithms, key, text: member.to_string() })
+}
+
+/// The length of a number in base64url, in bits.
+fn bits(number: &str) -> Option<usize> {
+    let bytes = URL_SAFE_NO_PAD.decode(number).ok()?;
+    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let leading = bytes.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
+    Some((bytes.len() - first) * 8 - leading)
+}
+
 /// The algorithms that a JWK may verify: those of its type, narrowed by its `use`, `key_ops` and `alg`.
-fn algorithms_of(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Vec<Algorithm>, String> {
+fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
     if jwk.common.public_key_use.as_ref().is_some_and(|public_use| *public_use != PublicKeyUse::Signature) {
         return Err("is not for signatures".to_owned());
     }

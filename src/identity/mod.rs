@@ -1,15 +1,19 @@
 //! Identity: who sent a request, from its bearer token and the partners table.
 
 pub mod claims;
+pub mod issuer;
 pub mod keys;
+pub mod ring;
+pub mod store;
 pub mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::claims::{Claims, TokenFault, Verifier};
-use crate::identity::tokens::{NearTokens, TokenCache, TokenLookup};
+use crate::identity::claims::{Claims, IssuerKeys, TokenFault, Verifier};
+use crate::identity::ring::Ring;
+use crate::identity::tokens::{Generation, NearTokens, TokenCache, TokenLookup};
 use crate::policy::agreement::{Cloud, Region};
 use crate::policy::facts::{Caller, Country, PartnerKind, Profile};
 use crate::policy::id::Guid;
@@ -94,23 +98,38 @@ pub struct Identified {
     pub claims: Arc<Claims>,
 }
 
-/// The caller of a bearer token, or why there is none.
+/// Why a request has no caller.
+#[derive(Clone, Debug)]
+pub enum Unidentified {
+    /// It is denied; the text says what was found.
+    Denied(Reason, Option<&'static str>),
+    /// This ring does not have the key of its token: fetched anew, it may.
+    KeyUnknown(Arc<Ring>),
+}
+
+/// The caller of a bearer token, or why there is none. Nothing is waited for.
 pub fn identify(
     verifier: &Verifier,
     partners: &Partners,
     cache: &TokenCache,
     near: &mut NearTokens,
-    generation: u64,
+    generation: Generation,
     token: &str,
     now: Now,
-) -> (Result<Identified, (Reason, Option<&'static str>)>, TokenLookup) {
+) -> (Result<Identified, Unidentified>, TokenLookup) {
     let (claims, lookup) = cache.verify(near, verifier, generation, token, now);
+    let denied = |reason, detail| Err(Unidentified::Denied(reason, detail));
     let identified = match claims {
-        Err(TokenFault::Invalid(detail)) => Err((Reason::TokenInvalid, Some(detail))),
-        Err(TokenFault::Expired) => Err((Reason::TokenExpired, None)),
+        Err(TokenFault::Invalid(detail)) => denied(Reason::TokenInvalid, Some(detail)),
+        Err(TokenFault::Expired) => denied(Reason::TokenExpired, None),
+        Err(TokenFault::KeysUnavailable) => denied(Reason::KeysUnavailable, None),
+        Err(TokenFault::KeyUnknown(place)) => match &verifier.issuers[place].keys {
+            IssuerKeys::Published(ring) => Err(Unidentified::KeyUnknown(Arc::clone(ring))),
+            IssuerKeys::Held(_) => unreachable!("only published keys can be fetched anew"),
+        },
         Ok(claims) => match partners.caller(&claims) {
             Ok(caller) => Ok(Identified { caller, claims }),
-            Err(reason) => Err((reason, None)),
+            Err(reason) => denied(reason, None),
         },
     };
     (identified, lookup)

@@ -17,17 +17,26 @@ const NEAR_SLOTS: usize = 64;
 
 /// Claims of verified tokens, keyed by the whole token.
 ///
-/// An entry carries the generation of the configuration that verified it: keys, issuers and role values of another one
-/// may read the token differently, so it is verified again.
+/// An entry carries the generation of the configuration and of the keys that verified it: those of another one may read
+/// the token differently, so it is verified again.
 #[derive(Clone, Debug)]
 pub struct TokenCache {
     entries: Cache<Box<str>, Verified>,
 }
 
+/// What verified a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// The configuration: issuers, role values, and keys from files.
+    pub configuration: u64,
+    /// The keys that issuers publish.
+    pub keys: u64,
+}
+
 #[derive(Clone, Debug)]
 struct Verified {
     claims: Arc<Claims>,
-    generation: u64,
+    generation: Generation,
     kept_until: i64,
 }
 
@@ -99,7 +108,7 @@ impl TokenCache {
         &self,
         near: &mut NearTokens,
         verifier: &Verifier,
-        generation: u64,
+        generation: Generation,
         token: &str,
         now: Now,
     ) -> (Result<Arc<Claims>, TokenFault>, TokenLookup) {

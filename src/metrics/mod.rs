@@ -40,6 +40,10 @@ pub struct Metrics {
     pub tokens_cached: IntCounter,
     /// Tokens that were verified.
     pub tokens_verified: IntCounter,
+    /// Seconds since an issuer's published keys were last fetched, by issuer.
+    keys_age: IntGaugeVec,
+    /// Fetches of published keys by issuer and outcome.
+    keys_fetches: IntCounterVec,
     /// Statuses found fresh in the cache.
     pub lookup_hits: IntCounter,
     /// Statuses that were not there, or no longer fresh.
@@ -170,6 +174,16 @@ impl Metrics {
             buffered_bytes: gauge("countersign_buffered_bytes", "Bytes of bodies held for judging."),
             tokens_cached: tokens.with_label_values(&["cached"]),
             tokens_verified: tokens.with_label_values(&["verified"]),
+            keys_age: gauges(
+                "countersign_keys_age_seconds",
+                "Since the keys that an issuer publishes were last fetched, in seconds.",
+                &["issuer"],
+            ),
+            keys_fetches: counters(
+                "countersign_keys_fetches_total",
+                "Fetches of the keys that an issuer publishes, by outcome.",
+                &["issuer", "outcome"],
+            ),
             lookup_hits: lookups.with_label_values(&["hit"]),
             lookup_misses: lookups.with_label_values(&["miss"]),
             lookups_asked: counter(
@@ -287,6 +301,20 @@ impl Metrics {
     pub fn ledger_reloaded(&self, source: &str, ok: bool) {
         self.ledger_reloads.with_label_values(&[source, if ok { "ok" } else { "refused" }]).inc();
         self.ledger_ok.with_label_values(&[source]).set(i64::from(ok));
+    }
+
+    /// Counts a fetch of an issuer's keys.
+    pub fn keys_fetched(&self, issuer: &str, ok: bool) {
+        self.keys_fetches.with_label_values(&[issuer, if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// Notes how old the keys of issuers are. Of several sets of one issuer the oldest counts.
+    pub fn keys_aged(&self, ages: impl Iterator<Item = (String, Duration)>) {
+        self.keys_age.reset();
+        for (issuer, age) in ages {
+            let gauge = self.keys_age.with_label_values(&[issuer.as_str()]);
+            gauge.set(gauge.get().max(age.as_secs() as i64));
+        }
     }
 
     /// Says which configuration is in force.

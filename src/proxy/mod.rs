@@ -33,8 +33,9 @@ use crate::audit::writer::{NotRecorded, OnFailure, Receipt};
 use crate::client::Outgoing;
 use crate::clock::Now;
 use crate::extract::{self, Refusal};
-use crate::identity::tokens::TokenLookup;
-use crate::identity::{self, Identified};
+use crate::identity::ring::Asked;
+use crate::identity::tokens::{Generation, TokenLookup};
+use crate::identity::{self, Identified, Unidentified};
 use crate::policy::Route;
 use crate::policy::agreement::Statuses;
 use crate::policy::decision::{Decision, Effect, Need, Outcome, Permit, Verdict};
@@ -129,7 +130,7 @@ impl Passage {
         if matches!(route, Route::Bare) {
             return self.forward_bare(parts, &head, known).await;
         }
-        let identified = match self.identify(&parts.headers) {
+        let identified = match self.identify(&parts.headers).await {
             Ok(identified) => identified,
             Err((reason, detail)) => {
                 let decision = Decision::refused(reason, detail);
@@ -360,28 +361,50 @@ impl Passage {
         pending::answer(shared, &self.snapshot, identified, &parts.headers, self.now).await
     }
 
-    fn identify(&self, headers: &HeaderMap) -> Result<Identified, (Reason, Option<&'static str>)> {
+    /// Who sent it. Only a key that its issuer may have published since is waited for.
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identified, (Reason, Option<&'static str>)> {
         let token = match headers::bearer(headers) {
             Ok(Some(token)) => token,
             Ok(None) => return Err((Reason::TokenMissing, None)),
             Err(refusal) => return Err((refusal.reason, Some(refusal.detail))),
         };
+        let (identified, lookup) = self.identify_now(token);
+        let metrics = &self.worker.shared.metrics;
+        match lookup {
+            TokenLookup::Hit => metrics.tokens_cached.inc(),
+            TokenLookup::Miss => metrics.tokens_verified.inc(),
+        }
+        let ring = match identified {
+            Ok(identified) => return Ok(identified),
+            Err(Unidentified::Denied(reason, detail)) => return Err((reason, detail)),
+            Err(Unidentified::KeyUnknown(ring)) => ring,
+        };
+        let asked = ring.ask().await;
+        // Whatever came of it: another request's fetch may have brought the key meanwhile.
+        match (self.identify_now(token).0, asked) {
+            (Ok(identified), _) => Ok(identified),
+            (Err(Unidentified::Denied(reason, detail)), _) => Err((reason, detail)),
+            (Err(Unidentified::KeyUnknown(_)), Asked::Fetched) => {
+                Err((Reason::TokenInvalid, Some("the token's key is not known")))
+            }
+            (Err(Unidentified::KeyUnknown(_)), Asked::Unavailable) => Err((Reason::KeysUnavailable, None)),
+        }
+    }
+
+    fn identify_now(&self, token: &str) -> (Result<Identified, Unidentified>, TokenLookup) {
         let snapshot = &*self.snapshot;
         let shared = &self.worker.shared;
-        let (identified, lookup) = identity::identify(
+        // Read before the keys: what an older set proved must not pass for the work of a newer one.
+        let generation = Generation { configuration: snapshot.generation, keys: shared.keys.generation() };
+        identity::identify(
             &snapshot.verifier,
             &snapshot.partners,
             &shared.tokens,
             &mut self.worker.near_tokens.borrow_mut(),
-            snapshot.generation,
+            generation,
             token,
             self.now,
-        );
-        match lookup {
-            TokenLookup::Hit => shared.metrics.tokens_cached.inc(),
-            TokenLookup::Miss => shared.metrics.tokens_verified.inc(),
-        }
-        identified
+        )
     }
 
     /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.

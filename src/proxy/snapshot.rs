@@ -15,6 +15,7 @@ use crate::audit::writer::{AuditFile, OnFailure};
 use crate::client;
 use crate::identity::Partners;
 use crate::identity::claims::Verifier;
+use crate::identity::store::KeyStore;
 use crate::identity::tokens::TokenCache;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -82,6 +83,8 @@ pub struct Shared {
     installed: AtomicU64,
     /// Agreement facts.
     pub agreements: Agreements,
+    /// Keys that issuers publish.
+    pub keys: KeyStore,
     /// Verified tokens.
     pub tokens: TokenCache,
     /// Metrics.
@@ -97,6 +100,7 @@ impl Shared {
     pub fn new(
         snapshot: Snapshot,
         agreements: Agreements,
+        keys: KeyStore,
         metrics: Metrics,
         audit: Arc<AuditFile>,
     ) -> Shared {
@@ -104,6 +108,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             installed: AtomicU64::new(0),
             agreements,
+            keys,
             tokens: TokenCache::default(),
             metrics,
             audit,

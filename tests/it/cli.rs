@@ -59,6 +59,21 @@ fn three_faults_are_told_at_once_with_their_places() {
     assert!(text(&output.stdout).contains("refused (3 errors"), "{}", text(&output.stdout));
 }
 
+#[test]
+fn a_check_asks_nobody() {
+    let (folder, file) = copied_config();
+    let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap().cert.pem();
+    std::fs::write(folder.path().join("ca.pem"), certificate).unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("jwks_url: \"https://{}/keys\", ca_file: ca.pem", server.local_addr().unwrap());
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("jwks_file: keys.json", &url)).unwrap();
+    let output = countersign(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    server.set_nonblocking(true).unwrap();
+    assert_eq!(server.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 /// One fault a row: a text of the shipped file, what stands there instead, and what is said of it.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
@@ -103,7 +118,19 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("issuer: https://login.example/{tid}/v2.0", "issuer: https://login.example/x{tid}/v2.0", "is no issuer"),
     ("jwks_file: keys.json", "jwks_file: absent.json", "can not be read"),
-    ("jwks_file: keys.json", "jwks_url: https://x", "unknown key `jwks_url`"),
+    ("jwks_file: keys.json", "jwks_ulr: https://x", "did you mean `jwks_url`?"),
+    ("jwks_file: keys.json", "jwks_url: http://login.example/keys", "would be asked in the clear"),
+    ("jwks_file: keys.json", "discovery_url: ftp://login.example/x", "is no https URL"),
+    (
+        "jwks_file: keys.json",
+        "jwks_url: https://x, pem_file: x",
+        "expected one of `jwks_url`, `discovery_url`",
+    ),
+    ("jwks_file: keys.json", "jwks_file: keys.json, refresh: 1m", "`refresh` says nothing of a file"),
+    ("jwks_file: keys.json", "jwks_url: https://x, refresh: 0s", "`refresh` is at least 100ms"),
+    ("jwks_file: keys.json", "jwks_url: https://x, keep: 1h", "`keep` has to be longer than `refresh`"),
+    ("jwks_file: keys.json", "jwks_url: https://x, ca_file: absent.pem", "absent.pem"),
+    ("jwks_file: keys.json", "jwks_url: https://x, ca_file: keys.json", "holds no certificate in PEM form"),
     (
         "kind: direct_bill, country: DE, mpn_id",
         "kind: direct, country: DE, mpn_id",

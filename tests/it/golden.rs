@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 
 use countersign::policy::reason::Reason;
+use countersign::standin::{Issuer, IssuerAlgorithm};
 use serde_json::Value;
 
-use crate::stage::{BLOCKED, CUSTOMER, PARTNER, Stage};
+use crate::key_server::KeyServer;
+use crate::stage::{BLOCKED, CUSTOMER, ISSUERS, PARTNER, Stage, eventually};
 use crate::support;
 
 fn hold(name: &str, found: &str) {
@@ -73,7 +75,17 @@ fn every_reason_has_its_texts_in_every_language() {
 
 #[test]
 fn metrics() {
-    let stage = Stage::start();
+    let server = KeyServer::start();
+    server.answer("/keys", 200, Issuer::fresh(IssuerAlgorithm::Es256, "k9").jwks());
+    let published = format!(
+        "{{ issuer: https://other.example, partners: [{PARTNER}], audiences: [a], algorithms: [ES256], \
+         keys: {{ jwks_url: \"{}\", ca_file: \"{}\" }} }}]",
+        server.url("/keys"),
+        server.ca_file().display()
+    );
+    let stage = Stage::with_issuers(&format!("{}, {published}", ISSUERS.trim_end_matches(']')), "");
+    let fetched = "countersign_keys_fetches_total{issuer=\"https://other.example\",outcome=\"ok\"}";
+    eventually(|| stage.metric(fetched) == 1.0);
     stage.order(CUSTOMER, &[]);
     stage.order(BLOCKED, &[]);
     stage.order(CUSTOMER, &[("Standin-Fault", "reset")]);

@@ -1,21 +1,10 @@
 //! The life of a gateway: reloads, drains, records, full disks, callers that go away.
 
-use std::time::Duration;
-
 use countersign::standin::{Issuer, IssuerAlgorithm};
 use serde_json::{Value, json};
 
 use crate::http::{Connection, PATIENCE, request};
-use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, order, orders};
-
-/// Waits for what happens within a bounded time; each attempt is a real request, which takes its own time.
-pub fn eventually(mut condition: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "it did not happen");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
+use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, eventually, order, orders};
 
 /// An order that the upstream has received and, by that fault, not answered.
 fn order_in_flight(stage: &Stage, fault: &str) -> Connection {

@@ -6,7 +6,7 @@ use rustls::version::TLS13;
 
 use crate::authority::{Authority, connect};
 use crate::http::{Connection, request};
-use crate::life::eventually;
+use crate::stage::eventually;
 use crate::stage::{CUSTOMER, Stage, order, orders};
 use crate::tls::secured;
 

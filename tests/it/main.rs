@@ -10,6 +10,8 @@ mod gateway;
 mod golden;
 mod http;
 mod http2;
+mod key_server;
+mod keys;
 mod life;
 mod limits;
 mod policy_tables;

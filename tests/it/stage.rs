@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use countersign::app::{App, file_loader};
 use countersign::config;
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::http::{Answer, Connection, request};
+use crate::http::{Answer, Connection, PATIENCE, request};
 
 pub const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
 pub const UNSIGNED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a02";
@@ -26,14 +27,17 @@ pub struct Stage {
     app: Option<App>,
 }
 
+/// The issuer of most stages, with its key in a file.
+pub const ISSUERS: &str = "[{ issuer: \"https://login.example/{tid}/v2.0\", audiences: [api://countersign], \
+    algorithms: [RS256, ES256], keys: { jwks_file: keys.json } }]";
+
 /// A configuration with places for what differs between tests.
-fn configuration(upstream: &str, extra: &str) -> String {
+fn configuration(upstream: &str, issuers: &str, extra: &str) -> String {
     format!(
         "listen: {{ address: 127.0.0.1:0, workers: 2 }}\n\
          upstream: {{ url: {upstream}, response_timeout: 2s, connect_timeout: 1s }}\n\
          admin: {{ address: 127.0.0.1:0 }}\n\
-         identity:\n  issuers:\n    - issuer: https://login.example/{{tid}}/v2.0\n      audiences: [api://countersign]\n      \
-         algorithms: [RS256, ES256]\n      keys: {{ jwks_file: keys.json }}\n\
+         identity:\n  issuers: {issuers}\n\
          partners:\n  known:\n\
          {pad}- {{ tenant: {PARTNER}, kind: direct_bill, country: DE }}\n\
          {pad}- {{ tenant: {UNSIGNED}, kind: direct_bill, country: DE, roles: [admin_agent] }}\n\
@@ -62,15 +66,24 @@ impl Stage {
         Stage::edited(extra, |text, _| text)
     }
 
+    /// A stage that accepts the tokens of other issuers.
+    pub fn with_issuers(issuers: &str, extra: &str) -> Stage {
+        Stage::built(issuers, extra, |text, _| text)
+    }
+
     /// A stage whose configuration is edited, once the folder is there that it may name files of.
     pub fn edited(extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
+        Stage::built(ISSUERS, extra, edit)
+    }
+
+    fn built(issuers: &str, extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
         let standin = Standin::start(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let issuer = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("keys.json"), issuer.jwks()).unwrap();
         std::fs::write(folder.path().join("agreements.yaml"), LEDGER).unwrap();
         let path = folder.path().join("countersign.yaml");
-        std::fs::write(&path, edit(configuration(&standin.url(), extra), folder.path())).unwrap();
+        std::fs::write(&path, edit(configuration(&standin.url(), issuers, extra), folder.path())).unwrap();
         let loaded = config::load(&path, Timestamp::now()).unwrap();
         let report = loaded.report(false);
         let settings = loaded.settings.unwrap_or_else(|| panic!("{report}"));
@@ -93,7 +106,13 @@ impl Stage {
 
     /// Rewrites the configuration with further sections.
     pub fn configure(&self, extra: &str) {
-        std::fs::write(self.path("countersign.yaml"), configuration(&self.standin.url(), extra)).unwrap();
+        self.configure_issuers(ISSUERS, extra);
+    }
+
+    /// Rewrites the configuration with other issuers.
+    pub fn configure_issuers(&self, issuers: &str, extra: &str) {
+        let text = configuration(&self.standin.url(), issuers, extra);
+        std::fs::write(self.path("countersign.yaml"), text).unwrap();
     }
 
     pub fn claims(partner: &str, roles: &[&str]) -> Value {
@@ -194,4 +213,13 @@ pub fn orders(customer: &str) -> String {
 
 pub fn order() -> String {
     json!({ "lineItems": [{ "offerId": LICENCE, "quantity": 1 }] }).to_string()
+}
+
+/// Waits for what happens within a bounded time; each attempt is a real request, which takes its own time.
+pub fn eventually(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "it did not happen");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
