@@ -9,7 +9,7 @@ use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
 use crate::config::read::{Reader, Section, read_text, resolve};
-use crate::identity::claims::{Issuer, RoleValues, Verifier, role_value};
+use crate::identity::claims::{ISSUERS_MAX, Issuer, RoleValues, Verifier, role_value};
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::ALGORITHMS;
 use crate::identity::{DefaultPartner, Partner, Partners};
@@ -42,6 +42,10 @@ pub fn identity(section: &Section<'_>, folder: &Path) -> Option<(Verifier, NameT
     })?;
     let issuers =
         section.require("issuers", |node| reader.list(node, |item| issuer(reader, item, folder)))?;
+    if issuers.len() > ISSUERS_MAX {
+        reader.error(section.span, format!("there are more than {ISSUERS_MAX} issuers"), None);
+        return None;
+    }
     let leeway_seconds = leeway.as_secs() as i64;
     Some((Verifier { issuers, partner_claim, role_claims, role_values, leeway_seconds }, roles))
 }

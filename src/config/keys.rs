@@ -115,7 +115,8 @@ fn published(section: &Section<'_>, folder: &Path) -> Option<Published> {
     let discovery = endpoint("discovery_url").map(Location::Discovery);
     let authorities = section.get("ca_file", |node| {
         let path = resolve(folder, &reader.text(node)?);
-        let text = read_text(&path).and_then(|text| tls::files::certificates(&path).map(|_| text));
+        let text = read_text(&path).map_err(|why| format!("can not read {}: {why}", path.display()));
+        let text = text.and_then(|text| tls::files::certificates(&path).map(|_| text));
         match text {
             Ok(text) => {
                 // Other authorities are another configuration.
@@ -123,7 +124,7 @@ fn published(section: &Section<'_>, folder: &Path) -> Option<Published> {
                 Some((path, text))
             }
             Err(why) => {
-                reader.error(node.span, format!("{}: {why}", path.display()), None);
+                reader.error(node.span, why, None);
                 None
             }
         }

@@ -86,6 +86,24 @@ pub struct Claims {
     pub appid: Option<String>,
 }
 
+/// The most issuers that a configuration may have: each has a bit in [`Places`].
+pub const ISSUERS_MAX: usize = 64;
+
+/// Issuers, by their places in the configuration. Several may fit one `iss`: a tenant's own, and one with `{tid}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places(u64);
+
+impl Places {
+    fn add(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+
+    /// Whether an issuer is among them.
+    pub fn has(self, place: usize) -> bool {
+        self.0 & (1 << place) != 0
+    }
+}
+
 /// Why a token proves nothing. The texts hold nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
@@ -93,9 +111,8 @@ pub enum TokenFault {
     Invalid(&'static str),
     /// It was valid.
     Expired,
-    /// Its key is not in the set of this issuer, by its place in the configuration, as far as it was fetched. All but
-    /// the signature would do.
-    KeyUnknown(usize),
+    /// Its key is not in the sets of these issuers as far as they were fetched. All but the signature would do.
+    KeyUnknown(Places),
     /// Its issuer's keys are not at hand.
     KeysUnavailable,
 }
@@ -145,22 +162,27 @@ impl Verifier {
                 && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
                 && jsonwebtoken::crypto::verify(signature, signed, &key.key, algorithm).unwrap_or(false)
         };
-        let mut unproved = Unproved::default();
+        let mut is_named = false;
+        let (mut unknown, mut empty) = (Places::default(), Places::default());
         for (place, issuer) in pinned() {
+            // What would be refused with the key as well is worth no fetch.
+            let is_wanted = || self.judge(issuer, &claims, tenant, at).is_ok();
             let proved = match &issuer.keys {
-                IssuerKeys::Held(keys) => {
-                    unproved.is_named |= keys.iter().any(|key| key.kid.as_deref() == kid);
-                    keys.iter().any(proves)
-                }
+                IssuerKeys::Held(keys) => keys.iter().any(proves),
                 IssuerKeys::Published(ring) => match &ring.held().set {
                     Some(set) => {
-                        unproved.is_named |= kid.is_none_or(|kid| set.names(kid));
-                        unproved.published.get_or_insert(place);
-                        set.keys.iter().any(proves)
+                        let proved = set.keys.iter().any(proves);
+                        match kid.is_none_or(|kid| set.names(kid)) {
+                            true => is_named = true,
+                            false if !proved && is_wanted() => unknown.add(place),
+                            false => {}
+                        }
+                        proved
                     }
                     None => {
-                        unproved.published = Some(place);
-                        unproved.is_empty = true;
+                        if is_wanted() {
+                            empty.add(place);
+                        }
                         false
                     }
                 },
@@ -169,17 +191,14 @@ impl Verifier {
                 return self.judge(issuer, &claims, tenant, at);
             }
         }
-        let Some(place) = unproved.published.filter(|_| unproved.is_empty || !unproved.is_named) else {
-            return Err(Invalid("the token's signature does not verify"));
-        };
-        // What would be refused with the key as well is worth no fetch.
-        if self.judge(&self.issuers[place], &claims, tenant, at).is_err() {
-            return Err(Invalid("the token's key is not known"));
+        if !is_named {
+            empty.0 |= unknown.0;
         }
-        match kid {
-            Some(_) => Err(KeyUnknown(place)),
+        match (empty, kid) {
+            (Places(0), _) => Err(Invalid("the token's signature does not verify")),
+            (places, Some(_)) => Err(KeyUnknown(places)),
             // No fetch would find what is not named.
-            None => Err(KeysUnavailable),
+            (_, None) => Err(KeysUnavailable),
         }
     }
 
@@ -256,17 +275,6 @@ impl Verifier {
         }
         Ok(roles)
     }
-}
-
-/// What is known of the keys of a token that none of them proved.
-#[derive(Default)]
-struct Unproved {
-    /// Whether a set names its key id.
-    is_named: bool,
-    /// The issuer whose set could be fetched anew; one that has none comes first.
-    published: Option<usize>,
-    /// Whether that one has no set.
-    is_empty: bool,
 }
 
 /// Algorithm and key id of a header that asks for nothing unusual.

@@ -185,3 +185,94 @@ fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
         false => Err("names an algorithm of another key type".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::id::Guid;
+
+    /// A number of so many bits, in base64url.
+    fn number(bits: usize) -> String {
+        let mut bytes = vec![0xff; bits.div_ceil(8)];
+        bytes[0] >>= (8 - bits % 8) % 8;
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    #[test]
+    fn keys_are_read_one_by_one() {
+        let point = URL_SAFE_NO_PAD.encode([7; 32]);
+        let ec = |kid: &str| json!({ "kty": "EC", "crv": "P-256", "x": point, "y": point, "kid": kid });
+        let rsa = |n: String| json!({ "kty": "RSA", "n": n, "e": "AQAB" });
+        let with = |mut key: Value, name: &str, value: Value| {
+            key[name] = value;
+            key
+        };
+        for (what, member, why) in [
+            ("P-256", ec("a"), None),
+            ("Ed25519", json!({ "kty": "OKP", "crv": "Ed25519", "x": point }), None),
+            ("RSA", rsa(number(2048)), None),
+            (
+                "RSA with a zero before it",
+                rsa(URL_SAFE_NO_PAD.encode([&[0][..], &[0xff; 256]].concat())),
+                None,
+            ),
+            ("for an encryption", with(ec("a"), "use", json!("enc")), Some("not for signatures")),
+            ("for signing", with(ec("a"), "key_ops", json!(["sign"])), Some("not for verifying")),
+            ("of another algorithm", with(ec("a"), "alg", json!("RS256")), Some("another key type")),
+            ("of an algorithm not known", with(ec("a"), "alg", json!("ES999")), Some("")),
+            ("weak RSA", rsa(number(2047)), Some("has 2047 bits")),
+            ("huge RSA", rsa(number(8193)), Some("has 8193 bits")),
+            ("empty RSA", rsa(String::new()), Some("has 0 bits")),
+            ("RSA that is no number", rsa("!".to_owned()), Some("not base64url")),
+            ("symmetric", json!({ "kty": "oct", "k": "c2VjcmV0" }), Some("no type that is accepted")),
+            ("another curve", with(ec("a"), "crv", json!("P-384")), Some("no type that is accepted")),
+            ("an issuer", with(ec("a"), "issuer", json!("https://x/{tenantid}/v2.0")), None),
+            (
+                "half an issuer",
+                with(ec("a"), "issuer", json!("https://x{tenantid}")),
+                Some("issuer that is none"),
+            ),
+            ("an issuer that is a list", with(ec("a"), "issuer", json!([])), Some("no text")),
+            ("a kid that is a number", with(ec("a"), "kid", json!(7)), Some("is no JWK")),
+            ("a number", json!(1), Some("is no JWK")),
+            ("nothing", json!(null), Some("is no JWK")),
+        ] {
+            // A good key on each side.
+            let set = json!({ "keys": [ec("before"), member, ec("after")] });
+            let loaded = from_jwks(set.to_string().as_bytes()).unwrap();
+            assert_eq!(loaded.keys.len(), 2 + usize::from(why.is_none()), "{what}: {:?}", loaded.ignored);
+            let said = loaded.ignored.first().map_or("", String::as_str);
+            assert!(said.contains(why.unwrap_or("")), "{what}: {said}");
+        }
+    }
+
+    #[test]
+    fn sets_are_the_same_whatever_their_order() {
+        let key = |kid: &str, byte: u8| {
+            let x = URL_SAFE_NO_PAD.encode([byte; 32]);
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid })
+        };
+        let read = |keys: &[Value]| from_jwks(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        let known = read(&[key("a", 1), key("b", 2)]);
+        assert!(known.same_keys(&read(&[key("b", 2), key("a", 1)])));
+        assert!(
+            known.same_keys(&read(&[key("b", 2), json!({}), key("a", 1), key("a", 3)])),
+            "what is not used"
+        );
+        assert!(!known.same_keys(&read(&[key("a", 1)])));
+        assert!(!known.same_keys(&read(&[key("a", 1), key("b", 3)])), "the same names");
+        assert!(!known.same_keys(&read(&[key("a", 1), key("b", 2), key("c", 3)])));
+        assert!(known.names("a") && !known.names("c"));
+    }
+
+    #[test]
+    fn a_key_fits_the_issuer_that_it_names() {
+        let tenant = Guid::parse("7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01").unwrap();
+        let name = IssuerName::parse_published("https://login.example/{tenantid}/v2.0").unwrap();
+        assert!(name.fits(&format!("https://login.example/{tenant}/v2.0"), tenant));
+        assert!(!name.fits("https://login.example/{tenantid}/v2.0", tenant));
+        assert_eq!(name.to_string(), "https://login.example/{tid}/v2.0");
+    }
+}

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::claims::{Claims, IssuerKeys, TokenFault, Verifier};
+use crate::identity::claims::{Claims, Issuer, IssuerKeys, TokenFault, Verifier};
 use crate::identity::ring::Ring;
 use crate::identity::tokens::{Generation, NearTokens, TokenCache, TokenLookup};
 use crate::policy::agreement::{Cloud, Region};
@@ -103,8 +103,8 @@ pub struct Identified {
 pub enum Unidentified {
     /// It is denied; the text says what was found.
     Denied(Reason, Option<&'static str>),
-    /// This ring does not have the key of its token: fetched anew, it may.
-    KeyUnknown(Arc<Ring>),
+    /// These rings do not have the key of its token: fetched anew, they may.
+    KeyUnknown(Vec<Arc<Ring>>),
 }
 
 /// The caller of a bearer token, or why there is none. Nothing is waited for.
@@ -123,10 +123,13 @@ pub fn identify(
         Err(TokenFault::Invalid(detail)) => denied(Reason::TokenInvalid, Some(detail)),
         Err(TokenFault::Expired) => denied(Reason::TokenExpired, None),
         Err(TokenFault::KeysUnavailable) => denied(Reason::KeysUnavailable, None),
-        Err(TokenFault::KeyUnknown(place)) => match &verifier.issuers[place].keys {
-            IssuerKeys::Published(ring) => Err(Unidentified::KeyUnknown(Arc::clone(ring))),
-            IssuerKeys::Held(_) => unreachable!("only published keys can be fetched anew"),
-        },
+        Err(TokenFault::KeyUnknown(places)) => {
+            let ring = |(place, issuer): (usize, &Issuer)| match &issuer.keys {
+                IssuerKeys::Published(ring) if places.has(place) => Some(Arc::clone(ring)),
+                _ => None,
+            };
+            Err(Unidentified::KeyUnknown(verifier.issuers.iter().enumerate().filter_map(ring).collect()))
+        }
         Ok(claims) => match partners.caller(&claims) {
             Ok(caller) => Ok(Identified { caller, claims }),
             Err(reason) => denied(reason, None),

@@ -131,24 +131,36 @@ impl Ring {
 
     /// Asks for a set that is fresher than the one a key id was not found in, and waits for it: one fetch for all who
     /// ask, and no more of them than the settings allow. A caller that goes away cancels nothing for the others.
-    pub async fn ask(&self) -> Asked {
+    ///
+    /// The fetch begins now, not when the answer is first waited for.
+    pub fn ask(&self) -> impl Future<Output = Asked> + use<'_> {
+        let deadline = tokio::time::Instant::now() + self.settings.timeout;
         // Before the look at the flight: whatever lands from here on is seen.
         let mut landed = self.landed.subscribe();
-        {
-            let mut flight = self.flight();
-            if !flight.under_way {
-                if flight.withheld_until.is_some_and(|until| Instant::now() < until) {
-                    return Asked::Unavailable;
-                }
-                flight.under_way = true;
-                flight.asked = true;
-                self.wanted.notify_one();
+        let is_under_way = self.want();
+        async move {
+            match is_under_way {
+                true => match tokio::time::timeout_at(deadline, landed.changed()).await {
+                    Ok(Ok(())) if landed.borrow().ok => Asked::Fetched,
+                    _ => Asked::Unavailable,
+                },
+                false => Asked::Unavailable,
             }
         }
-        match tokio::time::timeout(self.settings.timeout, landed.changed()).await {
-            Ok(Ok(())) if landed.borrow().ok => Asked::Fetched,
-            _ => Asked::Unavailable,
+    }
+
+    /// Has a fetch begun unless it is withheld; whether one is under way.
+    fn want(&self) -> bool {
+        let mut flight = self.flight();
+        if !flight.under_way {
+            if flight.withheld_until.is_some_and(|until| Instant::now() < until) {
+                return false;
+            }
+            flight.under_way = true;
+            flight.asked = true;
+            self.wanted.notify_one();
         }
+        true
     }
 
     /// Waits until a request wants a fetch, which is then under way.

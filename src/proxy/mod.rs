@@ -374,20 +374,24 @@ impl Passage {
             TokenLookup::Hit => metrics.tokens_cached.inc(),
             TokenLookup::Miss => metrics.tokens_verified.inc(),
         }
-        let ring = match identified {
+        let rings = match identified {
             Ok(identified) => return Ok(identified),
             Err(Unidentified::Denied(reason, detail)) => return Err((reason, detail)),
-            Err(Unidentified::KeyUnknown(ring)) => ring,
+            Err(Unidentified::KeyUnknown(rings)) => rings,
         };
-        let asked = ring.ask().await;
+        let asked: Vec<_> = rings.iter().map(|ring| ring.ask()).collect();
+        let mut is_fresh = true;
+        for asked in asked {
+            is_fresh &= asked.await == Asked::Fetched;
+        }
         // Whatever came of it: another request's fetch may have brought the key meanwhile.
-        match (self.identify_now(token).0, asked) {
+        match (self.identify_now(token).0, is_fresh) {
             (Ok(identified), _) => Ok(identified),
             (Err(Unidentified::Denied(reason, detail)), _) => Err((reason, detail)),
-            (Err(Unidentified::KeyUnknown(_)), Asked::Fetched) => {
+            (Err(Unidentified::KeyUnknown(_)), true) => {
                 Err((Reason::TokenInvalid, Some("the token's key is not known")))
             }
-            (Err(Unidentified::KeyUnknown(_)), Asked::Unavailable) => Err((Reason::KeysUnavailable, None)),
+            (Err(Unidentified::KeyUnknown(_)), false) => Err((Reason::KeysUnavailable, None)),
         }
     }
 

@@ -129,7 +129,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("jwks_file: keys.json", "jwks_file: keys.json, refresh: 1m", "`refresh` says nothing of a file"),
     ("jwks_file: keys.json", "jwks_url: https://x, refresh: 0s", "`refresh` is at least 100ms"),
     ("jwks_file: keys.json", "jwks_url: https://x, keep: 1h", "`keep` has to be longer than `refresh`"),
-    ("jwks_file: keys.json", "jwks_url: https://x, ca_file: absent.pem", "absent.pem"),
+    ("jwks_file: keys.json", "jwks_url: https://x, ca_file: absent.pem", "can not read"),
     ("jwks_file: keys.json", "jwks_url: https://x, ca_file: keys.json", "holds no certificate in PEM form"),
     (
         "kind: direct_bill, country: DE, mpn_id",

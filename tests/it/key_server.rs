@@ -32,6 +32,8 @@ struct State {
     /// Status and content by path.
     answers: HashMap<String, (u16, String)>,
     asked: HashMap<String, usize>,
+    /// How many requests wait for another mood.
+    hanging: usize,
     stopped: bool,
 }
 
@@ -72,8 +74,13 @@ impl KeyServer {
         std::fs::write(folder.path().join("ca.pem"), authority_certificate.pem()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state =
-            State { mood: Mood::Well, answers: HashMap::new(), asked: HashMap::new(), stopped: false };
+        let state = State {
+            mood: Mood::Well,
+            answers: HashMap::new(),
+            asked: HashMap::new(),
+            hanging: 0,
+            stopped: false,
+        };
         let inner = Arc::new(Inner { state: Mutex::new(state), changed: Condvar::new(), tls: Arc::new(tls) });
         let served = Arc::clone(&inner);
         thread::spawn(move || {
@@ -114,12 +121,21 @@ impl KeyServer {
 
     /// Waits until a path was asked for so often.
     pub fn wait(&self, path: &str, count: usize) {
+        self.wait_for(path, |state| state.asked.get(path).copied().unwrap_or(0) >= count);
+    }
+
+    /// Tells the server to hang, and waits until it holds a request.
+    pub fn hang(&self) {
+        self.set(Mood::Hanging);
+        self.wait_for("a request that hangs", |state| state.hanging > 0);
+    }
+
+    fn wait_for(&self, what: &str, condition: impl Fn(&State) -> bool) {
         let state = self.inner.state.lock().unwrap();
-        let too_few = |state: &mut State| state.asked.get(path).copied().unwrap_or(0) < count;
-        let (state, waited) = self.inner.changed.wait_timeout_while(state, PATIENCE, too_few).unwrap();
-        let asked = state.asked.get(path).copied();
+        let (state, waited) =
+            self.inner.changed.wait_timeout_while(state, PATIENCE, |state| !condition(state)).unwrap();
         drop(state);
-        assert!(!waited.timed_out(), "{path} was asked for {asked:?} times");
+        assert!(!waited.timed_out(), "{what} did not come");
     }
 }
 
@@ -152,8 +168,10 @@ impl Inner {
         let path = head.split(' ').nth(1).unwrap().to_owned();
         let mut state = self.state.lock().unwrap();
         *state.asked.entry(path.clone()).or_default() += 1;
+        state.hanging += 1;
         self.changed.notify_all();
-        let state = self.changed.wait_while(state, |state| state.mood == Mood::Hanging).unwrap();
+        let mut state = self.changed.wait_while(state, |state| state.mood == Mood::Hanging).unwrap();
+        state.hanging -= 1;
         if state.mood == Mood::Down {
             return;
         }
