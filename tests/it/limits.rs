@@ -6,8 +6,7 @@ use rustls::version::TLS13;
 
 use crate::authority::{Authority, connect};
 use crate::http::{Connection, request};
-use crate::stage::eventually;
-use crate::stage::{CUSTOMER, Stage, order, orders};
+use crate::stage::{CUSTOMER, Stage, eventually, order, orders};
 use crate::tls::secured;
 
 const CONNECTIONS: &str = "countersign_connections_total";

@@ -6,8 +6,7 @@ use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 
 use crate::authority::{Authority, Identity, connect};
-use crate::stage::eventually;
-use crate::stage::{CUSTOMER, Stage, order, orders};
+use crate::stage::{CUSTOMER, Stage, eventually, order, orders};
 
 /// A stage that shows the certificate `server.pem`; `more` are further keys of `listen.tls`.
 pub fn secured(authority: &Authority, more: &str, extra: &str) -> Stage {
