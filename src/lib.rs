@@ -44,6 +44,7 @@
 //! # Where do I add ..
 //!
 //! - a request of the ordering API: `config/presets/partner-center.yaml`, and a row in `tests/data/requests/`
+//! - a way to misspell a request or a token: a row in `tests/data/intake/`
 //! - a rule of the programme: a preset, and cases in `config/cases/`, met and not met
 //! - a condition that rules can ask: `policy/condition.rs`, read in `config/policy/rules.rs`
 //! - a source of statuses: `agreements/`, read in `config/agreements.rs`

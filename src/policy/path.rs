@@ -135,41 +135,11 @@ mod tests {
         assert_eq!(segments("/v1.0/a..b"), ["v1.0", "a..b"]);
     }
 
+    // What else is ambiguous is in the rows of `tests/data/intake/paths.json`.
     #[test]
-    fn ambiguous_paths_are_refused() {
-        for raw in [
-            "",
-            "v1",
-            "//",
-            "/v1//orders",
-            "/v1/orders//",
-            "/./v1",
-            "/v1/..",
-            "/v1/../orders",
-            "/v1%2forders",
-            "/v1%2Forders",
-            "/v1%5corders",
-            "/v1/%2e%2e/orders",
-            "/v1/%252e",
-            "/v1\\orders",
-            "/v1;x=1/orders",
-            "/v1/%3bx",
-            "/v1/%zz",
-            "/v1/%",
-            "/v1/%4",
-            "/v1/%00",
-            "/v1/%0a",
-            "/v1/\u{e9}",
-            "/v1/%ff",
-            "/v1/cu%C5%BFtomers",
-            "/v1/%E2%84%AA",
-            "/v1/%C4%B1",
-            "/v1/a#b",
-            "/v1/a%3fb",
-        ] {
+    fn a_path_starts_with_a_slash() {
+        for raw in ["", "v1", "*", "http://a/v1", "/v1#a", "/v1?a"] {
             assert!(Path::parse(raw).is_err(), "{raw}");
         }
-        assert!(Path::parse(&"/a".repeat(25)).is_err());
-        assert!(Path::parse(&format!("/{}", "a".repeat(9000))).is_err());
     }
 }

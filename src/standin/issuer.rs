@@ -146,7 +146,8 @@ impl Issuer {
         token
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    /// The signature over these bytes, as a JWS carries it before it is encoded.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.keys {
             Keys::Rsa(keys, encoding) => {

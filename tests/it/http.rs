@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::rows::{Framing, Request};
+
 /// The longest any test waits for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -153,11 +155,20 @@ impl Connection {
         self.try_read(false).expect("an answer")
     }
 
-    /// Waits for an informational answer.
-    pub fn read_continue(&mut self) {
-        let line = self.line().expect("an answer");
-        assert!(line.starts_with("HTTP/1.1 100"), "{line}");
-        self.fields().expect("its end");
+    /// Waits for an answer; where it is the go-ahead it is read, else it is left.
+    pub fn continues(&mut self) -> io::Result<bool> {
+        const GO_AHEAD: &[u8] = b"HTTP/1.1 100";
+        while self.unread.len() < GO_AHEAD.len() {
+            if self.fill()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let goes_on = self.unread.starts_with(GO_AHEAD);
+        if goes_on {
+            self.line()?;
+            self.fields()?;
+        }
+        Ok(goes_on)
     }
 }
 
@@ -167,6 +178,55 @@ pub fn socket(address: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
+}
+
+/// Sends the request of a row on a connection of its own. A connection that ends without an answer is status 0.
+pub fn send(address: SocketAddr, request: &Request) -> Answer {
+    let mut head = [request.method.as_bytes(), b" ", &request.target, b" HTTP/1.1\r\n"].concat();
+    for (name, value) in &request.headers {
+        head.extend([name.as_slice(), b": ", value, b"\r\n"].concat());
+    }
+    let body = &request.body;
+    match request.framing {
+        Framing::ByHand => {}
+        Framing::Chunked => head.extend(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Expect => {
+            head.extend(format!("Expect: 100-continue\r\nContent-Length: {}\r\n", body.len()).bytes())
+        }
+        Framing::Length if body.is_empty() => {}
+        Framing::Length => head.extend(format!("Content-Length: {}\r\n", body.len()).bytes()),
+    }
+    head.extend(b"\r\n");
+    let mut connection = Connection::open(address);
+    let written = connection.try_send(&head).and_then(|()| match request.framing {
+        Framing::Expect => match connection.continues()? {
+            true => connection.try_send(body),
+            false => Ok(()),
+        },
+        Framing::Chunked => connection.try_send(&chunks(body, &request.trailers)),
+        Framing::ByHand | Framing::Length => connection.try_send(body),
+    });
+    // Whoever refuses a request early may well have answered it.
+    let answer = connection.try_read(request.method == "HEAD");
+    answer.unwrap_or_else(|error| {
+        let body = format!("{error}, and before: {written:?}").into_bytes();
+        Answer { status: 0, headers: Vec::new(), body, trailers: Vec::new() }
+    })
+}
+
+fn chunks(body: &[u8], trailers: &[(String, String)]) -> Vec<u8> {
+    let (first, second) = body.split_at(body.len() / 2);
+    let mut bytes = Vec::new();
+    for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+        bytes.extend(format!("{:x}\r\n", part.len()).bytes());
+        bytes.extend([part, b"\r\n"].concat());
+    }
+    bytes.extend(b"0\r\n");
+    for (name, value) in trailers {
+        bytes.extend(format!("{name}: {value}\r\n").bytes());
+    }
+    bytes.extend(b"\r\n");
+    bytes
 }
 
 /// A request as bytes, with a length where it has a body.
