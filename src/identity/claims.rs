@@ -158,9 +158,8 @@ impl Verifier {
         let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
         let proves = |key: &VerifyingKey| {
             let fits = key.kid.is_none() || key.kid.as_deref() == kid;
-            fits && key.algorithms.contains(&algorithm)
-                && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
-                && jsonwebtoken::crypto::verify(signature, signed, &key.key, algorithm).unwrap_or(false)
+            fits && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
+                && key.verifies(algorithm, signed, signature)
         };
         let mut is_named = false;
         let (mut unknown, mut empty) = (Places::default(), Places::default());

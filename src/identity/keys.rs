@@ -42,6 +42,15 @@ impl PartialEq for VerifyingKey {
     }
 }
 
+impl VerifyingKey {
+    /// Whether a signature (base64url, as in a compact JWS) over these bytes is this key's, by an algorithm that it may
+    /// verify.
+    pub fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &str) -> bool {
+        self.algorithms.contains(&algorithm)
+            && jsonwebtoken::crypto::verify(signature, signed, &self.key, algorithm).unwrap_or(false)
+    }
+}
+
 impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifyingKey").field("kid", &self.kid).field("algorithms", &self.algorithms).finish()
