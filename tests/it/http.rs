@@ -182,7 +182,9 @@ pub fn socket(address: SocketAddr) -> TcpStream {
 
 /// Sends the request of a row on a connection of its own. A connection that ends without an answer is status 0.
 pub fn send(address: SocketAddr, request: &Request) -> Answer {
-    let mut head = [request.method.as_bytes(), b" ", &request.target, b" HTTP/1.1\r\n"].concat();
+    let mut head =
+        [request.method.as_bytes(), b" ", &request.target, b" ", request.version.as_bytes(), b"\r\n"]
+            .concat();
     for (name, value) in &request.headers {
         head.extend([name.as_slice(), b": ", value, b"\r\n"].concat());
     }

@@ -22,6 +22,8 @@ pub struct Row {
     pub shows: String,
     /// The protocol that can say it; absent where every protocol can.
     pub only: Option<Protocol>,
+    /// As the request line of HTTP/1 ends; absent for `HTTP/1.1`.
+    pub version: Option<String>,
     pub method: Option<String>,
     pub target: Option<Text>,
     /// Beside the plain order's; a name that is given here replaces it.
@@ -143,6 +145,8 @@ impl Text {
 /// A request of a row, for any protocol to send.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Of HTTP/1; other protocols have but one.
+    pub version: String,
     pub method: String,
     pub target: Vec<u8>,
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -188,7 +192,16 @@ impl Row {
             Some(target) => target.filled(&places),
             None => orders(customer).into_bytes(),
         };
-        Request { method, target, headers, body, framing: self.framing, trailers: self.trailers.clone() }
+        let version = self.version.clone().unwrap_or_else(|| "HTTP/1.1".to_owned());
+        Request {
+            version,
+            method,
+            target,
+            headers,
+            body,
+            framing: self.framing,
+            trailers: self.trailers.clone(),
+        }
     }
 
     /// What is not as the row says.
