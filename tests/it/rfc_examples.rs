@@ -6,7 +6,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign::identity::claims::{Issuer, IssuerName, TokenFault, Verifier};
+use countersign::identity::claims::{Issuer, IssuerKeys, TokenFault, Verifier};
+use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys::{self, ALGORITHMS, VerifyingKey};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -60,7 +61,7 @@ fn the_examples_of_the_rfcs_verify_and_prove_nothing() {
     let mut failures = Vec::new();
     for example in &examples {
         let mut fault = |what: &str| failures.push(format!("{}: {what}", example.source));
-        let loaded = keys::from_jwks(&json!({ "keys": [example.key] }).to_string()).unwrap();
+        let loaded = keys::from_jwks(json!({ "keys": [example.key] }).to_string().as_bytes()).unwrap();
         let supported =
             ALGORITHMS.iter().find(|(name, _)| *name == example.algorithm).map(|(_, known)| *known);
         match (supported, loaded.keys.as_slice()) {
@@ -103,7 +104,7 @@ fn verifier(keys: Vec<VerifyingKey>) -> Verifier {
         partners: Some(Vec::new()),
         audiences: vec!["api://countersign".to_owned()],
         algorithms: ALGORITHMS.iter().map(|(_, algorithm)| *algorithm).collect(),
-        keys,
+        keys: IssuerKeys::Held(keys),
     };
     Verifier {
         issuers: vec![issuer],

@@ -74,7 +74,7 @@ impl Forgeries {
 }
 
 fn load(jwk: &Value) -> LoadedKeys {
-    keys::from_jwks(&json!({ "keys": [jwk] }).to_string()).unwrap()
+    keys::from_jwks(json!({ "keys": [jwk] }).to_string().as_bytes()).unwrap()
 }
 
 fn ec_jwk(curve: &str, point: &[u8]) -> Value {
