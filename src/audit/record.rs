@@ -1,5 +1,6 @@
 //! Records: what is written of decisions, their outcomes, loaded configurations and refused floods.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -78,7 +79,7 @@ pub fn write_decision(
     record.some_text("ms_request_id", parts.ms_request_id);
     record.some_text("ms_correlation_id", parts.ms_correlation_id);
     record.text("method", parts.method);
-    record.text("path", parts.path.get(..512).unwrap_or(parts.path));
+    record.text("path", &recorded_path(parts.path));
     record.text("operation", parts.operation);
     if let Some(request) = parts.request {
         record.text("class", request.class.as_str());
@@ -125,6 +126,32 @@ pub fn write_decision(
 }
 
 /// Who sent the request, as far as it is known; never the token.
+/// The longest path that is recorded whole, in bytes.
+const PATH_BYTES_MAX: usize = 512;
+/// The longest segment of a path that is recorded whole, in bytes: no id is longer, a token in the wrong place is.
+const SEGMENT_BYTES_MAX: usize = 100;
+/// How much of a longer one is.
+const SEGMENT_BYTES_KEPT: usize = 8;
+
+/// A path as it is recorded.
+fn recorded_path(path: &str) -> Cow<'_, str> {
+    if path.split('/').all(|segment| segment.len() <= SEGMENT_BYTES_MAX) {
+        return Cow::Borrowed(&path[..path.floor_char_boundary(PATH_BYTES_MAX)]);
+    }
+    let mut short = String::new();
+    for (at, segment) in path.split('/').enumerate() {
+        if at > 0 {
+            short.push('/');
+        }
+        match segment.len() <= SEGMENT_BYTES_MAX {
+            true => short.push_str(segment),
+            false => short.extend([&segment[..segment.floor_char_boundary(SEGMENT_BYTES_KEPT)], "~"]),
+        }
+    }
+    short.truncate(short.floor_char_boundary(PATH_BYTES_MAX));
+    Cow::Owned(short)
+}
+
 fn write_caller(record: &mut Object<'_>, parts: &DecisionParts<'_>) {
     if let Some(caller) = parts.caller {
         record.some_guid("partner", Some(caller.partner.tenant));

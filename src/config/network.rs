@@ -11,6 +11,7 @@ use crate::admin;
 use crate::client;
 use crate::config::node::Node;
 use crate::config::read::{Reader, Section, resolve};
+use crate::fetch::is_loopback;
 use crate::policy::agreement::Region;
 use crate::policy::id::Guid;
 use crate::tls;
@@ -39,7 +40,7 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
             reader.error(node.span, "expected a URL without query or credentials", Some(hint));
             return None;
         };
-        if !is_tls && !is_loopback(&authority) {
+        if !is_tls && !is_loopback(authority.host()) {
             const MESSAGE: &str = "orders would cross the network in the clear";
             let hint = "use `https`".to_owned();
             match insecure {
@@ -125,11 +126,6 @@ fn parse_url(text: &str) -> Option<(bool, Authority, String)> {
     let plain = uri.query().is_none() && !authority.as_str().contains('@');
     let prefix = uri.path().trim_end_matches('/').to_owned();
     plain.then_some((is_tls, authority, prefix))
-}
-
-fn is_loopback(authority: &Authority) -> bool {
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A socket address.

@@ -161,6 +161,7 @@ impl Verifier {
             fits && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
                 && key.verifies(algorithm, signed, signature)
         };
+        let mut refused = None;
         let mut is_named = false;
         let (mut unknown, mut empty) = (Places::default(), Places::default());
         for (place, issuer) in pinned() {
@@ -187,8 +188,15 @@ impl Verifier {
                 },
             };
             if proved {
-                return self.judge(issuer, &claims, tenant, at);
+                // Another entry for the same issuer may know the token's audience.
+                match self.judge(issuer, &claims, tenant, at) {
+                    Ok(read) => return Ok(read),
+                    Err(fault) => refused = refused.or(Some(fault)),
+                }
             }
+        }
+        if let Some(fault) = refused {
+            return Err(fault);
         }
         if !is_named {
             empty.0 |= unknown.0;

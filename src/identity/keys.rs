@@ -142,6 +142,11 @@ fn read_key(member: &Value) -> Result<VerifyingKey, String> {
             return Err(format!("has {bits} bits, outside {} to {}", RSA_BITS.start(), RSA_BITS.end()));
         }
     }
+    if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm
+        && is_of_small_order(&pair.x)
+    {
+        return Err("is a point of small order: anybody can sign for it".to_owned());
+    }
     let issuer = match member.get("issuer") {
         None => None,
         Some(Value::String(issuer)) => {
@@ -160,6 +165,27 @@ fn bits(number: &str) -> Option<usize> {
     let leading = bytes.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
     Some((bytes.len() - first) * 8 - leading)
 }
+
+/// Whether an Ed25519 key is one of the points whose order divides eight (RFC 8032 section 5.1), however it is spelt.
+fn is_of_small_order(x: &str) -> bool {
+    let Ok(mut point) = URL_SAFE_NO_PAD.decode(x) else { return false };
+    let Some(last) = point.last_mut() else { return false };
+    // The sign of the other coordinate is the highest bit.
+    *last &= 0x7f;
+    let hex: String = point.iter().map(|byte| format!("{byte:02x}")).collect();
+    SMALL_ORDER.contains(&hex.as_str())
+}
+
+/// Their encodings without the sign, those beyond the field's prime among them.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
 
 /// The algorithms that a JWK may verify: those of its type, narrowed by its `use`, `key_ops` and `alg`.
 fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {

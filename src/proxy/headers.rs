@@ -45,6 +45,9 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
         return refuse(Reason::AmbiguousRequest, "the target is no path");
     }
     let mut head = Head { method, dropped: Vec::new(), takes_trailers: false };
+    if parts.uri.query().is_some_and(overrides_method) {
+        return refuse(Reason::MethodOverride, "the query asks for another method");
+    }
     let mut hosts = 0;
     let mut encodings = 0;
     let mut lengths = 0;
@@ -61,7 +64,15 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 }
                 head.dropped.push(name.clone());
             }
-            header::CONNECTION => named_by_connection(value, &mut head.dropped),
+            header::CONNECTION => {
+                head.dropped.push(header::CONNECTION);
+                for option in named_by_connection(value) {
+                    if BINDING.contains(&option) {
+                        return refuse(Reason::AmbiguousRequest, "Connection names a header that was judged");
+                    }
+                    head.dropped.push(option);
+                }
+            }
             header::TE => {
                 head.takes_trailers |= names_trailers(value);
                 head.dropped.push(name.clone());
@@ -124,14 +135,47 @@ fn same_authority(uri: &Uri, host: &HeaderValue) -> Result<(), Refusal> {
     refuse(Reason::AmbiguousRequest, "the target and the Host disagree")
 }
 
-fn named_by_connection(value: &HeaderValue, dropped: &mut Vec<HeaderName>) {
-    dropped.push(header::CONNECTION);
-    for option in value.as_bytes().split(|byte| *byte == b',') {
-        if let Ok(name) = HeaderName::from_bytes(option.trim_ascii()) {
-            dropped.push(name);
-        }
-    }
+/// What a request says of its body, its caller and its condition goes upstream as it was judged, or not at all.
+const BINDING: [HeaderName; 8] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::IF_MATCH,
+    header::COOKIE,
+];
+
+/// The headers that are of this connection only (RFC 9110 section 7.6.1).
+fn named_by_connection(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let options = value.as_bytes().split(|byte| *byte == b',');
+    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
 }
+
+/// Whether a query asks for another method, as some frameworks understand it.
+fn overrides_method(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or("");
+        // Most names are told by their length.
+        if name.len() < "_method".len() {
+            return false;
+        }
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        OVERRIDING_PARAMETERS.iter().any(|known| folded_eq(&name, known))
+    })
+}
+
+/// Names of query parameters that override the method somewhere; `_` and `.` count as `-`.
+const OVERRIDING_PARAMETERS: [&str; 7] = [
+    "-method",
+    "$httpmethod",
+    "http-method",
+    "httpmethod",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
 
 enum Kind {
     Plain,
@@ -168,7 +212,8 @@ fn kind(name: &str) -> Kind {
         b'x' if is("x-http-method-override") || is("x-http-method") || is("x-method-override") => {
             Kind::Override
         }
-        b'x' if is("x-original-url") || is("x-rewrite-url") || is("x-original-method") => Kind::Misleading,
+        b'x' if is("x-original-host") => Kind::KeptBack,
+        b'x' if starts("x-original-") || is("x-rewrite-url") || is("x-override-url") => Kind::Misleading,
         _ => Kind::Plain,
     }
 }
@@ -193,7 +238,8 @@ pub fn strip_answer(headers: &mut HeaderMap) {
     let mut dropped = Vec::new();
     for (name, value) in headers.iter() {
         if *name == header::CONNECTION {
-            named_by_connection(value, &mut dropped);
+            dropped.push(header::CONNECTION);
+            dropped.extend(named_by_connection(value));
         } else if is_kept_back(name) {
             dropped.push(name.clone());
         }
@@ -265,7 +311,10 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     Ok(Some(token.trim_start_matches(' ')))
 }
 
+/// The longest id of a caller's own that is recorded, in bytes: a GUID with some room.
+const ID_BYTES_MAX: usize = 64;
+
 /// A header as text.
 pub fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= 128)
+    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= ID_BYTES_MAX)
 }

@@ -111,7 +111,8 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
     // A parameter that some readers would take for a charset in spite of its spelling makes the text ambiguous.
     let charset_ok = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            unquoted.unwrap_or(value).eq_ignore_ascii_case("utf-8")
         }
         Some((name, _)) => {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
