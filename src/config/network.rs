@@ -10,7 +10,7 @@ use http::{HeaderValue, Uri};
 use crate::admin;
 use crate::client;
 use crate::config::node::Node;
-use crate::config::read::{Reader, Section, resolve};
+use crate::config::read::{Reader, Section, read_text, resolve};
 use crate::fetch::is_loopback;
 use crate::policy::agreement::Region;
 use crate::policy::id::Guid;
@@ -147,7 +147,7 @@ pub fn admin(section: &Section<'_>, folder: &Path) -> Option<admin::Settings> {
     let reader = section.reader();
     let token = section.get("token_file", |node| {
         let path = folder.join(reader.text(node)?);
-        match std::fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(token) if token.trim().len() >= 16 => Some(token.trim().to_owned()),
             Ok(_) => {
                 reader.error(node.span, "the token has fewer than 16 characters", None);

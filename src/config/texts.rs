@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::config::node::{Node, Value};
-use crate::config::read::{Reader, Section, did_you_mean};
+use crate::config::read::{Reader, Section, did_you_mean, read_text};
 use crate::proxy::messages::{Catalogue, FALLBACK, Texts};
 
 /// The languages of the binary.
@@ -35,11 +35,10 @@ pub fn catalogue(section: &Section<'_>, folder: &Path) -> Option<Catalogue> {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
         paths.sort();
         for path in paths {
-            let tree =
-                std::fs::read_to_string(&path).map_err(|error| (None, error.to_string())).and_then(|text| {
-                    let source = reader.add_source(&path, &text);
-                    Node::parse(&text, source, &HashMap::new())
-                });
+            let tree = read_text(&path).map_err(|error| (None, error)).and_then(|text| {
+                let source = reader.add_source(&path, &text);
+                Node::parse(&text, source, &HashMap::new())
+            });
             match tree {
                 Ok(tree) => language(reader, &tree, &mut catalogue),
                 Err((span, message)) => {

@@ -36,6 +36,26 @@ fn the_shipped_configuration_is_good() {
 }
 
 #[test]
+fn a_pipe_is_no_file_of_a_configuration() {
+    for (key, pipe) in
+        [("admin: { token_file: pipe }\n", "pipe"), ("messages: { directory: texts }\n", "texts/nl.yaml")]
+    {
+        let (folder, file) = copied_config();
+        let good = std::fs::read_to_string(&file).unwrap();
+        let section = key.split(':').next().unwrap();
+        let others: Vec<&str> = good.split("\n\n").filter(|part| !part.starts_with(section)).collect();
+        std::fs::write(&file, others.join("\n\n") + key).unwrap();
+        std::fs::create_dir(folder.path().join("texts")).unwrap();
+        let made = Command::new("mkfifo").arg(folder.path().join(pipe)).status().unwrap();
+        assert!(made.success());
+        let output = countersign(&["check", "--config", file.to_str().unwrap()]);
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{key}: {report}");
+        assert!(report.contains("it is no regular file"), "{key}: {report}");
+    }
+}
+
+#[test]
 fn three_faults_are_told_at_once_with_their_places() {
     let (_folder, file) = copied_config();
     let good = std::fs::read_to_string(&file).unwrap();
