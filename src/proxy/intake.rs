@@ -106,8 +106,10 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("").to_ascii_lowercase();
-    let json =
-        essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json");
+    // A name of its own (RFC 6838 section 4.2): some readers cut the value at a comma or blank, and read a form.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^-_.+".contains(&byte);
+    let named = essence.strip_prefix("application/").and_then(|name| name.strip_suffix("+json"));
+    let json = essence == "application/json" || named.is_some_and(|name| name.bytes().all(plain));
     // A parameter that some readers would take for a charset in spite of its spelling makes the text ambiguous.
     let charset_ok = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
