@@ -1,0 +1,164 @@
+//! Tokens: whatever is not signed by a key of its issuer proves nothing, and what is proved is what was signed.
+#![no_main]
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use countersign::clock::Now;
+use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerName, Verifier};
+use countersign::identity::keys;
+use countersign::identity::tokens::{NearTokens, TokenCache};
+use countersign::policy::id::Guid;
+use countersign::policy::role::NameTable;
+use countersign::standin::{Issuer, IssuerAlgorithm};
+use countersign_fuzz::{AT, at};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+/// The tenant that the issuer without `{tid}` may speak for.
+const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+const TENANTS: &str = "https://login.example/";
+const ONE_PARTNER: &str = "https://partner.example/";
+const AUDIENCE: &str = "api://countersign";
+const LEEWAY: i64 = 60;
+
+/// Who signs: the first two for every tenant, the third for one partner, the last is accepted by nobody.
+static SIGNERS: LazyLock<[Issuer; 4]> = LazyLock::new(|| {
+    [
+        Issuer::fresh(IssuerAlgorithm::Es256, "k1"),
+        Issuer::fresh(IssuerAlgorithm::Rs256, "k2"),
+        Issuer::fresh(IssuerAlgorithm::EdDsa, "k1"),
+        Issuer::fresh(IssuerAlgorithm::Es256, "k1"),
+    ]
+});
+
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let jwks = |issuer: &Issuer| keys::from_jwks(&issuer.jwks()).expect("a key set").keys;
+    let algorithm = |name: &str| keys::ALGORITHMS.iter().find(|(known, _)| *known == name).expect("known").1;
+    let mut roles = NameTable::default();
+    let agent = roles.intern("admin_agent").expect("there is room");
+    Verifier {
+        issuers: vec![
+            Accepted {
+                name: IssuerName::parse("https://login.example/{tid}/v2.0").expect("an issuer"),
+                partners: None,
+                audiences: vec![AUDIENCE.to_owned()],
+                algorithms: vec![algorithm("ES256"), algorithm("RS256")],
+                keys: jwks(&SIGNERS[0]).into_iter().chain(jwks(&SIGNERS[1])).collect(),
+            },
+            Accepted {
+                name: IssuerName::Exact(ONE_PARTNER.to_owned()),
+                partners: Guid::parse(PARTNER).map(|partner| vec![partner]),
+                audiences: vec![AUDIENCE.to_owned()],
+                algorithms: vec![algorithm("EdDSA")],
+                keys: keys::from_pem(SIGNERS[2].public_pem().as_bytes()).expect("a key").keys,
+            },
+        ],
+        partner_claim: "tid".to_owned(),
+        role_claims: vec!["roles".to_owned(), "wids".to_owned()],
+        role_values: [("AdminAgent".to_owned(), vec![(None, agent)])].into(),
+        leeway_seconds: LEEWAY,
+    }
+});
+
+thread_local! {
+    static CACHE: RefCell<(TokenCache, NearTokens)> = RefCell::default();
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&[signer, tampering, low, high], rest)) = bytes.split_first_chunk() else { return };
+    let Ok(text) = std::str::from_utf8(rest) else { return };
+    let signer = usize::from(signer) % SIGNERS.len();
+    let at = usize::from(u16::from_le_bytes([low, high]));
+    // A line of header, then claims; or a token as it stands.
+    let Some((header, claims)) = text.split_once('\n') else {
+        assert!(verified(text).is_none(), "a token that nobody signed");
+        return;
+    };
+    let token = SIGNERS[signer].token_raw(header, claims);
+    let signed = signing_input(&token).to_owned();
+    let token = tampered(token, signer, tampering, at, claims);
+    if let Some(proved) = verified(&token) {
+        assert_eq!(signing_input(&token), signed, "what was proved is not what was signed");
+        check(&proved, signer, header, claims);
+    }
+});
+
+fn signing_input(token: &str) -> &str {
+    token.rsplit_once('.').map_or("", |(signed, _)| signed)
+}
+
+fn verified(token: &str) -> Option<Claims> {
+    let first = VERIFIER.verify(token, at());
+    let now = Now { wall: at(), mono: Instant::now() };
+    CACHE.with_borrow_mut(|(cache, near)| {
+        for _ in 0..2 {
+            let (kept, _) = cache.verify(near, &VERIFIER, 1, token, now);
+            assert_eq!(kept.map(|claims| (*claims).clone()), first, "the cache says otherwise");
+        }
+    });
+    first.ok()
+}
+
+/// What somebody without the key can make of a signed token.
+fn tampered(token: String, signer: usize, how: u8, at: usize, claims: &str) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, payload, signature] = parts[..] else { unreachable!("a compact token has three parts") };
+    let other = |signer: usize, header: &str| SIGNERS[signer].token_raw(header, claims);
+    let part = |token: &str, at: usize| token.split('.').nth(at).unwrap_or_default().to_owned();
+    match how % 9 {
+        0 => token,
+        1 => {
+            let mut bytes = token.into_bytes();
+            let at = at % bytes.len();
+            bytes[at] = b"Aa0-_.="[at % 7];
+            String::from_utf8(bytes).expect("a token is ASCII")
+        }
+        2 => format!("{}.{payload}.{signature}", part(&other(0, r#"{"alg":"ES256","kid":"k1"}"#), 0)),
+        3 => format!("{}.{payload}.{signature}", part(&other(0, r#"{"alg":"none"}"#), 0)),
+        4 => format!("{header}.{payload}."),
+        5 => format!("{header}.{payload}.{}", part(&other(3, "{}"), 2)),
+        6 => format!("{token}.{signature}"),
+        7 => token[..at % (token.len() + 1)].to_owned(),
+        _ => {
+            // Another token of the same signer lends its signature.
+            format!("{header}.{payload}.{}", part(&other(signer, "{}"), 2))
+        }
+    }
+}
+
+/// What was proved, read once more by a reader of JSON that knows nothing of tokens.
+fn check(proved: &Claims, signer: usize, header: &str, claims: &str) {
+    let header: Value = serde_json::from_str(header).expect("a header that is accepted is JSON");
+    let claims: Value = serde_json::from_str(claims).expect("claims that are accepted are JSON");
+    assert_eq!(header["alg"], ["ES256", "RS256", "EdDSA", ""][signer], "algorithm");
+    for name in ["crit", "b64", "jwk", "jku", "x5u"] {
+        assert_eq!(header.get(name), None, "a header that asks for more");
+    }
+    let tid = claims["tid"].as_str().and_then(Guid::parse).expect("a tenant");
+    assert_eq!(tid, proved.tenant, "tenant");
+    let iss = claims["iss"].as_str().expect("an issuer");
+    match signer {
+        0 | 1 => {
+            let middle = iss.strip_prefix(TENANTS).and_then(|rest| rest.strip_suffix("/v2.0"));
+            assert_eq!(middle.and_then(Guid::parse), Some(tid), "issuer");
+        }
+        2 => assert_eq!((iss, Some(tid)), (ONE_PARTNER, Guid::parse(PARTNER)), "issuer"),
+        _ => panic!("a token of nobody's"),
+    }
+    let audiences = claims["aud"].as_array().cloned().unwrap_or_else(|| vec![claims["aud"].clone()]);
+    assert!(audiences.iter().any(|audience| audience == AUDIENCE), "audience");
+    let seconds = |name: &str| claims[name].as_f64();
+    let expires = seconds("exp").expect("an expiry");
+    assert!(expires + LEEWAY as f64 > AT as f64, "expired");
+    assert_eq!(proved.expires, expires as i64, "expiry");
+    assert!(seconds("nbf").is_none_or(|not_before| not_before as i64 - LEEWAY <= AT), "not valid yet");
+    let agent = |value: &Value| value == "AdminAgent";
+    let holds = |name: &str| match &claims[name] {
+        Value::Array(items) => items.iter().any(agent),
+        other => agent(other),
+    };
+    let has_role = proved.roles.is_some_and(|roles| roles != countersign::policy::role::NameSet::EMPTY);
+    assert_eq!(has_role, holds("roles") || holds("wids"), "roles");
+}
