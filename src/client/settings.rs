@@ -29,12 +29,51 @@ pub struct Settings {
 impl Settings {
     /// The target of what is sent for a target that was received.
     pub fn target(&self, received: &Uri) -> Result<Uri, http::Error> {
-        if self.prefix.is_empty() {
+        let (path, prefix) = (received.path(), &self.prefix);
+        // An absolute target without a path reads as the root, but holds nothing before its query, or nothing at all.
+        if prefix.is_empty() && path != "/" {
             // As it came, without reading it once more; an absolute target loses its host.
-            let path = received.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-            return Ok(Uri::from(path));
+            let whole = received.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+            return Ok(Uri::from(whole));
         }
-        let path = received.path_and_query().map_or("/", PathAndQuery::as_str);
-        Uri::builder().path_and_query(format!("{}{path}", self.prefix)).build()
+        let target = match received.query() {
+            Some(query) => format!("{prefix}{path}?{query}"),
+            None => format!("{prefix}{path}"),
+        };
+        Uri::builder().path_and_query(target).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_keep_their_path_and_query_below_the_prefix() {
+        for prefix in ["", "/api"] {
+            let settings = Settings {
+                authority: Authority::from_static("upstream.example"),
+                host: HeaderValue::from_static("upstream.example"),
+                prefix: prefix.to_owned(),
+                tls: None,
+                connect_timeout: Duration::ZERO,
+                response_timeout: Duration::ZERO,
+                idle_timeout: Duration::ZERO,
+            };
+            for (received, path, query) in [
+                ("/v1/x", "/v1/x", None),
+                ("/v1/x/?", "/v1/x/", Some("")),
+                ("/?a=/b?c", "/", Some("a=/b?c")),
+                ("http://gateway.example/v1/x?a", "/v1/x", Some("a")),
+                ("http://gateway.example", "/", None),
+                ("http://gateway.example?a=/b", "/", Some("a=/b")),
+                ("http://gateway.example#a/b", "/", None),
+            ] {
+                let sent = settings.target(&received.parse().unwrap()).unwrap();
+                assert_eq!(sent.path(), format!("{prefix}{path}"), "{received}");
+                assert_eq!(sent.query(), query, "{received}");
+                assert_eq!(sent.authority(), None, "{received}");
+            }
+        }
     }
 }

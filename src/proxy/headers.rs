@@ -68,7 +68,10 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 head.dropped.push(header::CONNECTION);
                 for option in named_by_connection(value) {
                     if BINDING.contains(&option) {
-                        return refuse(Reason::AmbiguousRequest, "Connection names a header that was judged");
+                        return refuse(
+                            Reason::AmbiguousRequest,
+                            "Connection names a header that has to go through",
+                        );
                     }
                     head.dropped.push(option);
                 }
@@ -135,8 +138,8 @@ fn same_authority(uri: &Uri, host: &HeaderValue) -> Result<(), Refusal> {
     refuse(Reason::AmbiguousRequest, "the target and the Host disagree")
 }
 
-/// What a request says of its body, its caller and its condition goes upstream as it was judged, or not at all.
-const BINDING: [HeaderName; 8] = [
+/// What was judged or recorded of a request goes upstream with it: a caller must not have it taken away on the way.
+const BINDING: [HeaderName; 11] = [
     header::HOST,
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -145,6 +148,9 @@ const BINDING: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::IF_MATCH,
     header::COOKIE,
+    MS_REQUEST_ID,
+    MS_CORRELATION_ID,
+    TRACEPARENT,
 ];
 
 /// The headers that are of this connection only (RFC 9110 section 7.6.1).
