@@ -8,6 +8,7 @@ set -euo pipefail
 seconds=${1:-60}
 cd "$(dirname "$0")/.."
 cargo build --release --quiet --bins --examples
+ulimit -n 65536 2>/dev/null || true # ten thousand connections, and their other ends
 work=$(mktemp -d)
 cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
@@ -22,7 +23,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
 limits='limits: { connections: 12000, connections_per_address: 12000, idle_timeout: 40s }'
 plain=$work/plain.yaml secured=$work/secured.yaml
 sed 's/18180/18190/; s/18181/18191/; s/audit.jsonl/plain.jsonl/' "$work/countersign.yaml" >"$plain"
-sed '0,/^listen: {/s//listen: { tls: { certificate: server.pem, private_key: server.key },/' "$work/countersign.yaml" >"$secured"
+sed 's/^listen:$/listen:\n  tls: { certificate: server.pem, private_key: server.key }/' "$work/countersign.yaml" >"$secured"
 for file in "$plain" "$secured"; do
   echo "$limits" >>"$file"
   WORKERS=2 target/release/countersign run --config "$file" 2>>"$work/gateway.log" &
@@ -45,11 +46,13 @@ for mode in head body read; do
   echo "== slow $mode for $seconds s"
   case $mode in
     head) arguments="-H -i 1 -x 24" url=http://127.0.0.1:18190/v1/customers ;;
-    body) arguments="-B -i 1 -s 8192 -x 10 -t POST -f application/json" url="http://127.0.0.1:18190/v1/customers/$customer/orders" ;;
-    read) arguments="-X -w 1 -y 16 -n 1 -z 8 -k 3" url=http://127.0.0.1:18190/v1/customers ;;
+    body) arguments="-B -i 1 -s 8192 -x 4 -t POST -f application/json" url="http://127.0.0.1:18190/v1/customers/$customer/orders" ;;
+    read) arguments="-X -w 1 -y 16 -n 1 -z 8 -k 3" more=$'\r\nStandin-Fault: large=1MiB' url=http://127.0.0.1:18190/v1/customers ;;
   esac
+  # The one header that slowhttptest lets one set carries the others behind it.
+  accept=$'*/*\r\nAuthorization: Bearer '$token${more:-}
   before=$(memory 18191)
-  timeout $((seconds + 5)) slowhttptest -c 1000 -r 200 -l "$seconds" $arguments -m "Authorization: Bearer $token" -u "$url" >"$work/slow.out" 2>&1 &
+  timeout $((seconds + 5)) slowhttptest -c 1000 -r 200 -l "$seconds" $arguments -m "$accept" -u "$url" >"$work/slow.out" 2>&1 &
   slow=$!
   : >"$work/answers"
   most=0

@@ -17,9 +17,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..count {
         let mut stream = TcpStream::connect(&address)?;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: gateway.example\r\n\r\n")?;
-        let read = stream.read(&mut [0; 4096])?;
-        if read == 0 {
-            return Err(format!("closed after {} connections", held.len()).into());
+        let mut answer = [0; 4096];
+        let read = stream.read(&mut answer)?;
+        if !answer[..read].starts_with(b"HTTP/1.1 401 ") {
+            return Err(format!("refused after {} connections", held.len()).into());
         }
         held.push(stream);
     }
