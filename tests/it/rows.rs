@@ -80,6 +80,9 @@ pub enum Framing {
 pub struct Seen {
     pub target: Option<Text>,
     pub body: Option<Text>,
+    /// All of its trailers, in order.
+    #[serde(default)]
+    pub trailers: Vec<(String, String)>,
     #[serde(flatten)]
     pub fields: Fields,
 }
@@ -258,7 +261,7 @@ impl Row {
         if seen.body != body || !seen.complete {
             faults.push(format!("the upstream saw another body: {}", String::from_utf8_lossy(&seen.body)));
         }
-        if !seen.trailers.is_empty() {
+        if seen.trailers != self.seen.trailers {
             faults.push(format!("the upstream saw the trailers {:?}", seen.trailers));
         }
         let all = |name: &str| -> Vec<Vec<u8>> {
