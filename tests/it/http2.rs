@@ -1,133 +1,30 @@
 //! HTTP/2 on both sides: the verdicts of HTTP/1.1, many at a time, and nothing that a peer can bend.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http2::SendRequest;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 use crate::authority::{Authority, Identity, connect};
-use crate::http::{Answer, Connection};
+use crate::http2_caller::{Caller, Frames};
+use crate::http2_raw::{
+    CONTINUATION, DATA, END_STREAM, HEADERS, PING, RST_STREAM, Raw, SETTINGS, block, raw_order, raw_read,
+};
 use crate::stage::{BLOCKED, CUSTOMER, Stage, order, orders};
 use crate::tls::secured;
-
-/// A body in frames.
-#[derive(Clone, Default)]
-struct Frames(VecDeque<Result<Bytes, HeaderMap>>);
-
-impl Frames {
-    fn of(body: &[u8], trailers: &[(&'static str, &'static str)]) -> Frames {
-        let mut frames = VecDeque::new();
-        if !body.is_empty() {
-            frames.push_back(Ok(Bytes::copy_from_slice(body)));
-        }
-        if !trailers.is_empty() {
-            let pair = |(name, value): &(&'static str, &'static str)| {
-                (name.parse().unwrap(), value.parse().unwrap())
-            };
-            frames.push_back(Err(trailers.iter().map(pair).collect()));
-        }
-        Frames(frames)
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let frame = self.0.pop_front();
-        Poll::Ready(frame.map(|frame| Ok(frame.map_or_else(Frame::trailers, Frame::data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// A caller over HTTP/2.
-struct Caller {
-    runtime: Runtime,
-    sender: SendRequest<Frames>,
-}
-
-impl Caller {
-    fn connect(authority: &Authority, address: SocketAddr) -> Caller {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut config = authority.client(None, &[&TLS13]);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let sender = runtime.block_on(async {
-            let socket = TcpStream::connect(address).await.unwrap();
-            let name = ServerName::try_from("localhost").unwrap();
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
-            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                    .await
-                    .unwrap();
-            tokio::spawn(connection);
-            sender
-        });
-        Caller { runtime, sender }
-    }
-
-    fn request(method: &str, target: &str, headers: &[(&str, &str)], body: Frames) -> Request<Frames> {
-        let mut request = Request::builder().method(method).uri(format!("https://localhost{target}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(body).unwrap()
-    }
-
-    fn send(&mut self, request: Request<Frames>) -> Answer {
-        let answer = self.sender.send_request(request);
-        self.runtime.block_on(async { read(answer.await.expect("an answer")).await })
-    }
-
-    /// Sends all of them before it reads an answer.
-    fn send_all(&mut self, requests: Vec<Request<Frames>>) -> Vec<Answer> {
-        let answers: Vec<_> = requests.into_iter().map(|request| self.sender.send_request(request)).collect();
-        self.runtime.block_on(async {
-            let mut all = Vec::new();
-            for answer in answers {
-                all.push(read(answer.await.expect("an answer")).await);
-            }
-            all
-        })
-    }
-}
-
-async fn read(response: Response<Incoming>) -> Answer {
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.expect("a whole answer");
-    let fields = |headers: &HeaderMap| {
-        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
-    };
-    let trailers = body.trailers().map_or_else(Vec::new, fields);
-    let body = body.to_bytes().to_vec();
-    Answer { status: head.status.as_u16(), headers: fields(&head.headers), body, trailers }
-}
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -464,156 +361,4 @@ fn an_upstream_of_another_authority_is_not_trusted() {
     let request = Caller::request("POST", &orders(CUSTOMER), &headers, Frames::of(order().as_bytes(), &[]));
     assert_eq!(caller.send(request).reason(), "upstream_unreachable");
     assert_eq!(upstream.seen().len(), 0);
-}
-
-/// Frame types and flags (RFC 9113 section 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// A caller that writes the frames it likes.
-struct Raw {
-    connection: Connection,
-}
-
-fn raw_order(agent: &str) -> Vec<(&'static str, &str)> {
-    const PATH: &str = "/v1/customers/c0a80101-6d2b-4c1e-8f10-000000000001/orders";
-    vec![
-        (":method", "POST"),
-        (":scheme", "https"),
-        (":authority", "localhost"),
-        (":path", PATH),
-        ("authorization", agent),
-        ("content-type", "application/json"),
-    ]
-}
-
-fn raw_read(agent: &str) -> Vec<(&'static str, &str)> {
-    let mut fields = raw_order(agent);
-    fields[0].1 = "GET";
-    fields[3].1 = "/v1/customers";
-    fields
-}
-
-/// Fields without an index and without Huffman coding (RFC 7541 section 6.2.2).
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let text = |bytes: &mut Vec<u8>, text: &str| {
-        match text.len() {
-            length @ 0..127 => bytes.push(length as u8),
-            mut length => {
-                bytes.push(127);
-                length -= 127;
-                while length >= 128 {
-                    bytes.push((length % 128 + 128) as u8);
-                    length /= 128;
-                }
-                bytes.push(length as u8);
-            }
-        }
-        bytes.extend_from_slice(text.as_bytes());
-    };
-    for (name, value) in fields {
-        bytes.push(0);
-        text(&mut bytes, name);
-        text(&mut bytes, value);
-    }
-    bytes
-}
-
-impl Raw {
-    fn connect(authority: &Authority, address: SocketAddr) -> Raw {
-        let mut config = authority.client(None, &[&TLS13]);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let (mut connection, _) = connect(&Arc::new(config), address).unwrap();
-        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let mut raw = Raw { connection };
-        raw.frame(SETTINGS, 0, 0, &[]);
-        raw
-    }
-
-    fn try_frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
-        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend_from_slice(payload);
-        self.connection.try_send(&bytes)
-    }
-
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.try_frame(kind, flags, stream, payload).expect("the gateway reads");
-    }
-
-    fn try_headers(&mut self, stream: u32, fields: &[(&str, &str)], ends: bool) -> std::io::Result<()> {
-        let flags = END_HEADERS | if ends { END_STREAM } else { 0 };
-        self.try_frame(HEADERS, flags, stream, &block(fields))
-    }
-
-    fn headers(&mut self, stream: u32, fields: &[(&str, &str)], ends: bool) {
-        self.try_headers(stream, fields, ends).expect("the gateway reads");
-    }
-
-    /// The next frame: type, stream and payload.
-    fn read(&mut self) -> std::io::Result<(u8, u32, Vec<u8>)> {
-        let head = self.connection.exactly(9)?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Ok((head[3], stream, self.connection.exactly(length)?))
-    }
-
-    /// The status of a stream's answer, from the static table or spelt out (RFC 7541 appendix A).
-    fn status_of(&mut self, stream: u32) -> Option<u16> {
-        loop {
-            match self.read().ok()? {
-                (HEADERS, of, block) if of == stream => {
-                    return Some(match block[0] {
-                        0x88 => 200,
-                        0x8c => 400,
-                        0x8d => 404,
-                        0x8e => 500,
-                        // A literal value of an indexed name: three characters, plain or in two bytes of Huffman code.
-                        _ if block[1] == 3 => std::str::from_utf8(&block[2..5]).unwrap().parse().unwrap(),
-                        _ => status_in_huffman(&block[2..]),
-                    });
-                }
-                (RST_STREAM | GOAWAY, of, _) if of == stream || of == 0 => return None,
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether the connection has been ended.
-    fn is_over(&mut self) -> bool {
-        loop {
-            match self.read() {
-                Ok((GOAWAY, ..)) => return true,
-                Ok(_) => {}
-                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
-            }
-        }
-    }
-}
-
-/// Three digits in the code of RFC 7541 appendix B: `0`, `1` and `2` take five bits, the others six.
-fn status_in_huffman(bytes: &[u8]) -> u16 {
-    let mut bits = bytes.iter().take(3).flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1));
-    let mut status = 0;
-    for _ in 0..3 {
-        let mut code = 0u8;
-        for _ in 0..5 {
-            code = code << 1 | bits.next().unwrap();
-        }
-        let digit = match code {
-            0..=2 => code,
-            _ => (code << 1 | bits.next().unwrap()) - 0b011001 + 3,
-        };
-        status = status * 10 + u16::from(digit);
-    }
-    status
 }

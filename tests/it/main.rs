@@ -10,6 +10,8 @@ mod gateway;
 mod golden;
 mod http;
 mod http2;
+mod http2_caller;
+mod http2_raw;
 mod intake;
 mod key_server;
 mod keys;
