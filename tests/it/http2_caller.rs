@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
@@ -27,15 +27,13 @@ use crate::http::Answer;
 pub struct Frames(VecDeque<Result<Bytes, HeaderMap>>);
 
 impl Frames {
-    pub fn of(body: &[u8], trailers: &[(&'static str, &'static str)]) -> Frames {
+    pub fn of(body: &[u8], trailers: &[(&str, &str)]) -> Frames {
         let mut frames = VecDeque::new();
         if !body.is_empty() {
             frames.push_back(Ok(Bytes::copy_from_slice(body)));
         }
         if !trailers.is_empty() {
-            let pair = |(name, value): &(&'static str, &'static str)| {
-                (name.parse().unwrap(), value.parse().unwrap())
-            };
+            let pair = |(name, value): &(&str, &str)| (name.parse().unwrap(), value.parse().unwrap());
             frames.push_back(Err(trailers.iter().map(pair).collect()));
         }
         Frames(frames)
@@ -73,6 +71,7 @@ impl Caller {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let sender = runtime.block_on(async {
             let socket = TcpStream::connect(address).await.unwrap();
+            socket.set_nodelay(true).unwrap();
             let name = ServerName::try_from("localhost").unwrap();
             let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -95,8 +94,17 @@ impl Caller {
     }
 
     pub fn send(&mut self, request: Request<Frames>) -> Answer {
+        self.try_send(request).expect("an answer")
+    }
+
+    pub fn try_send(&mut self, request: Request<Frames>) -> hyper::Result<Answer> {
         let answer = self.sender.send_request(request);
-        self.runtime.block_on(async { read(answer.await.expect("an answer")).await })
+        self.runtime.block_on(async { read(answer.await?).await })
+    }
+
+    /// Whether the gateway takes no more requests on this connection.
+    pub fn is_over(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Sends all of them before it reads an answer.
@@ -105,20 +113,21 @@ impl Caller {
         self.runtime.block_on(async {
             let mut all = Vec::new();
             for answer in answers {
-                all.push(read(answer.await.expect("an answer")).await);
+                all.push(read(answer.await.expect("an answer")).await.expect("a whole answer"));
             }
             all
         })
     }
 }
 
-async fn read(response: Response<Incoming>) -> Answer {
+async fn read(response: Response<Incoming>) -> hyper::Result<Answer> {
     let (head, body) = response.into_parts();
-    let body = body.collect().await.expect("a whole answer");
+    let body = body.collect().await?;
     let fields = |headers: &HeaderMap| {
-        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     };
     let trailers = body.trailers().map_or_else(Vec::new, fields);
     let body = body.to_bytes().to_vec();
-    Answer { status: head.status.as_u16(), headers: fields(&head.headers), body, trailers }
+    Ok(Answer { status: head.status.as_u16(), headers: fields(&head.headers), body, trailers })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::version::TLS13;
 
 use crate::authority::{Authority, connect};
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
 
 /// Frame types and flags (RFC 9113 section 6).
 pub const DATA: u8 = 0;
@@ -16,6 +16,8 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const CONTINUATION: u8 = 9;
+/// The longest payload that any peer takes (RFC 9113 section 4.2).
+const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -44,9 +46,9 @@ pub fn raw_read(agent: &str) -> Vec<(&'static str, &str)> {
 }
 
 /// Fields without an index and without Huffman coding (RFC 7541 section 6.2.2).
-pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn block<T: AsRef<[u8]>>(fields: &[(T, T)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let text = |bytes: &mut Vec<u8>, text: &str| {
+    let text = |bytes: &mut Vec<u8>, text: &[u8]| {
         match text.len() {
             length @ 0..127 => bytes.push(length as u8),
             mut length => {
@@ -59,12 +61,12 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
                 bytes.push(length as u8);
             }
         }
-        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(text);
     };
     for (name, value) in fields {
         bytes.push(0);
-        text(&mut bytes, name);
-        text(&mut bytes, value);
+        text(&mut bytes, name.as_ref());
+        text(&mut bytes, value.as_ref());
     }
     bytes
 }
@@ -101,20 +103,59 @@ impl Raw {
         self.try_headers(stream, fields, ends).expect("the gateway reads");
     }
 
-    /// The next frame: type, stream and payload.
-    pub fn read(&mut self) -> std::io::Result<(u8, u32, Vec<u8>)> {
+    /// Sends a whole request on the first stream, in as many frames as it takes, and reads what comes of it. The
+    /// headers of an answer stay as they are packed; a problem response is told by its body.
+    pub fn exchange(&mut self, fields: &[(Vec<u8>, Vec<u8>)], body: &[u8]) -> Answer {
+        let mut answer = Answer { status: 0, headers: Vec::new(), body: Vec::new(), trailers: Vec::new() };
+        // Whoever refuses a request early may well have ended it.
+        let _ = self.write(fields, body);
+        let Some((status, mut has_ended)) = self.status_of(1) else { return answer };
+        answer.status = status;
+        while !has_ended {
+            match self.read() {
+                Ok((DATA, flags, 1, payload)) => {
+                    answer.body.extend(payload);
+                    has_ended = flags & END_STREAM != 0;
+                }
+                Ok((RST_STREAM, _, 1, _)) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        if answer.body.starts_with(b"{\"type\":\"urn:countersign:") {
+            answer.headers.push(("content-type".to_owned(), "application/problem+json".to_owned()));
+        }
+        answer
+    }
+
+    fn write(&mut self, fields: &[(Vec<u8>, Vec<u8>)], body: &[u8]) -> std::io::Result<()> {
+        let block = block(fields);
+        let parts: Vec<&[u8]> = block.chunks(FRAME_BYTES_MAX).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let kind = if at == 0 { HEADERS } else { CONTINUATION };
+            let ends_headers = if at + 1 == parts.len() { END_HEADERS } else { 0 };
+            let ends_stream = if at == 0 && body.is_empty() { END_STREAM } else { 0 };
+            self.try_frame(kind, ends_headers | ends_stream, 1, part)?;
+        }
+        match body.is_empty() {
+            true => Ok(()),
+            false => self.try_frame(DATA, END_STREAM, 1, body),
+        }
+    }
+
+    /// The next frame: type, flags, stream and payload.
+    pub fn read(&mut self) -> std::io::Result<(u8, u8, u32, Vec<u8>)> {
         let head = self.connection.exactly(9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Ok((head[3], stream, self.connection.exactly(length)?))
+        Ok((head[3], head[4], stream, self.connection.exactly(length)?))
     }
 
-    /// The status of a stream's answer, from the static table or spelt out (RFC 7541 appendix A).
-    pub fn status_of(&mut self, stream: u32) -> Option<u16> {
+    /// The status of a stream's answer, and whether that is all of it: from the static table or spelt out (RFC 7541 appendix A).
+    pub fn status_of(&mut self, stream: u32) -> Option<(u16, bool)> {
         loop {
             match self.read().ok()? {
-                (HEADERS, of, block) if of == stream => {
-                    return Some(match block[0] {
+                (HEADERS, flags, of, block) if of == stream => {
+                    let status = match block[0] {
                         0x88 => 200,
                         0x8c => 400,
                         0x8d => 404,
@@ -122,9 +163,10 @@ impl Raw {
                         // A literal value of an indexed name: three characters, plain or in two bytes of Huffman code.
                         _ if block[1] == 3 => std::str::from_utf8(&block[2..5]).unwrap().parse().unwrap(),
                         _ => status_in_huffman(&block[2..]),
-                    });
+                    };
+                    return Some((status, flags & END_STREAM != 0));
                 }
-                (RST_STREAM | GOAWAY, of, _) if of == stream || of == 0 => return None,
+                (RST_STREAM | GOAWAY, _, of, _) if of == stream || of == 0 => return None,
                 _ => {}
             }
         }

@@ -28,4 +28,5 @@ mod stage;
 mod support;
 mod tls;
 mod tokens;
+mod transport;
 mod verdicts;

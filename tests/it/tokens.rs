@@ -9,31 +9,30 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::http::{Answer, send};
 use crate::minting::{Mint, TokenChange};
-use crate::rows::{self, Protocol, Request, Run};
+use crate::rows::{self, Protocol, Run};
 use crate::stage::{CUSTOMER, PARTNER, Stage};
+use crate::transport::Transport;
 
 const TOKENS: &str = "countersign_tokens_total";
 
 #[test]
 fn a_token_proves_what_it_says_or_nothing_and_is_told_nowhere() {
-    run(Some(Protocol::Http1), |stage, request| send(stage.address(), request));
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        run(protocol);
+    }
 }
 
 /// Sends the tokens that a protocol can say, and looks for any piece of them in all that the gateway says.
-fn run(protocol: Option<Protocol>, transport: impl Fn(&Stage, &Request) -> Answer) {
+fn run(protocol: Protocol) {
     let log = Log::of_this_process();
-    let stage = Stage::start();
+    let (stage, transport) = Transport::start(protocol);
     let mint = Mint::for_stage(&stage);
     let (mut tokens, mut answers) = (Vec::new(), Vec::new());
-    let mut run = Run::new(&stage);
-    for row in rows::read("tokens.json") {
-        if row.only.is_some() && row.only != protocol {
-            continue;
-        }
+    let mut run = Run::new(&stage, transport);
+    for row in rows::read("tokens.json").into_iter().filter_map(|row| row.by(protocol)) {
         let token = mint.token(&stage, row.token.as_ref().unwrap_or(&TokenChange::default()));
-        let answer = run.check(&row, CUSTOMER, &token, |request| transport(&stage, request));
+        let answer = run.check(&row, CUSTOMER, &token);
         tokens.push(token);
         answers.push(format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body)));
     }
