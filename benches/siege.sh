@@ -49,10 +49,10 @@ for mode in head body read; do
     body) arguments="-B -i 1 -s 8192 -x 4 -t POST -f application/json" url="http://127.0.0.1:18190/v1/customers/$customer/orders" ;;
     read) arguments="-X -w 1 -y 16 -n 1 -z 8 -k 3" more=$'\r\nStandin-Fault: large=1MiB' url=http://127.0.0.1:18190/v1/customers ;;
   esac
-  # The one header that slowhttptest lets one set carries the others behind it.
-  accept=$'*/*\r\nAuthorization: Bearer '$token${more:-}
+  # The one header that slowhttptest sends as it is told, in every mode, carries the others behind it.
+  cookie=$'a=b\r\nAuthorization: Bearer '$token${more:-}
   before=$(memory 18191)
-  timeout $((seconds + 5)) slowhttptest -c 1000 -r 200 -l "$seconds" $arguments -m "$accept" -u "$url" >"$work/slow.out" 2>&1 &
+  timeout $((seconds + 5)) slowhttptest -c 1000 -r 200 -l "$seconds" $arguments -j "$cookie" -u "$url" >"$work/slow.out" 2>&1 &
   slow=$!
   : >"$work/answers"
   most=0

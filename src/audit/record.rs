@@ -125,7 +125,6 @@ pub fn write_decision(
     lines.push(b'\n');
 }
 
-/// Who sent the request, as far as it is known; never the token.
 /// The longest path that is recorded whole, in bytes.
 const PATH_BYTES_MAX: usize = 512;
 /// The longest segment of a path that is recorded whole, in bytes: no id is longer, a token in the wrong place is.
@@ -152,6 +151,7 @@ fn recorded_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
+/// Who sent the request, as far as it is known; never the token.
 fn write_caller(record: &mut Object<'_>, parts: &DecisionParts<'_>) {
     if let Some(caller) = parts.caller {
         record.some_guid("partner", Some(caller.partner.tenant));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::uri::{Scheme, Uri};
 use http::{HeaderValue, Request, Response, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -99,6 +99,12 @@ impl Sender {
                 // It speaks of this connection only (RFC 9110 section 10.1.4).
                 if headers.contains_key(header::TE) {
                     headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+                }
+                // Without a length, a body goes in chunks, also where its method rarely has one.
+                if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+                    request
+                        .headers_mut()
+                        .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
                 }
                 sender.try_send_request(request).await
             }

@@ -140,6 +140,11 @@ impl Policy {
                 Options::Deny => Route::Deny(OperationId::OPTIONS, Reason::MethodRefused),
             };
         }
+        // A batch holds other requests, which nobody here would read (OData 4.01 part 1, section 11.7).
+        let is_batch = (0..path.len()).any(|at| path.segment(at).eq_ignore_ascii_case("$batch"));
+        if is_batch && !method.is_read() && !self.shadow {
+            return Route::Deny(OperationId::UNLISTED, Reason::UnlistedOperation);
+        }
         let listed = self.router.find(method, path).map(|at| &self.endpoints[at]);
         if let Some(endpoint) = listed {
             return match endpoint.is_judged() {
@@ -149,11 +154,6 @@ impl Policy {
         }
         if method.is_read() {
             return Route::Stream(OperationId::READ, Class::Read);
-        }
-        // A batch holds other requests, which nobody here would read (OData 4.01 part 1, section 11.7).
-        let is_batch = (0..path.len()).any(|at| path.segment(at).eq_ignore_ascii_case("$batch"));
-        if is_batch && !self.shadow {
-            return Route::Deny(OperationId::UNLISTED, Reason::UnlistedOperation);
         }
         let below_customer = self.router.find_customer_path(path).map(|at| &self.endpoints[at]);
         match (self.unlisted, below_customer) {

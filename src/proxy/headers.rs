@@ -107,10 +107,19 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     match (hosts, parts.version) {
         (1, _) => Ok(head),
         // Over HTTP/2 the host stands in the target (RFC 9113 section 8.3.1).
-        (0, Version::HTTP_2) if names_host => Ok(head),
+        (0, Version::HTTP_2)
+            if parts.uri.authority().is_some_and(|host| is_host(host.as_str().as_bytes())) =>
+        {
+            Ok(head)
+        }
         (0, Version::HTTP_10) if !names_host => Ok(head),
         _ => refuse(Reason::AmbiguousRequest, "there is not exactly one Host"),
     }
+}
+
+/// Whether this is a host with or without a port, and nothing else.
+fn is_host(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(byte))
 }
 
 /// Whether a `TE` says that trailers are read (RFC 9110 section 10.1.4).
@@ -123,9 +132,7 @@ fn names_trailers(value: &HeaderValue) -> bool {
 
 /// An absolute target has to agree with `Host` (RFC 9112 section 3.2.2).
 fn same_authority(uri: &Uri, host: &HeaderValue) -> Result<(), Refusal> {
-    let plain = !host.is_empty()
-        && host.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(byte));
-    if !plain {
+    if !is_host(host.as_bytes()) {
         return refuse(Reason::AmbiguousRequest, "the Host is no host");
     }
     let scheme_ok = uri.scheme_str().is_none_or(|scheme| scheme == "http" || scheme == "https");
@@ -161,14 +168,17 @@ fn named_by_connection(value: &HeaderValue) -> impl Iterator<Item = HeaderName> 
 
 /// Whether a query asks for another method, as some frameworks understand it.
 fn overrides_method(query: &str) -> bool {
-    query.split('&').any(|pair| {
+    query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or("");
         // Most names are told by their length.
         if name.len() < "_method".len() {
             return false;
         }
         let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
-        OVERRIDING_PARAMETERS.iter().any(|known| folded_eq(&name, known))
+        // Some readers leave out blanks in front, and stop at a bracket or at the end of a C string.
+        let name = name.trim_start_matches(['+', ' ', '\t']);
+        let name = name.split(['[', '\0']).next().unwrap_or("");
+        OVERRIDING_PARAMETERS.iter().any(|known| folded_eq(name, known))
     })
 }
 
@@ -194,7 +204,7 @@ enum Kind {
 fn kind(name: &str) -> Kind {
     // Most names are told by their first letter.
     let first = name.as_bytes()[0];
-    if !matches!(first, b'c' | b'e' | b'f' | b'k' | b'p' | b't' | b'u' | b'x') {
+    if !matches!(first, b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b't' | b'u' | b'x') {
         return Kind::Plain;
     }
     let starts = |prefix: &str| name.len() >= prefix.len() && folded_eq(&name[..prefix.len()], prefix);
@@ -215,6 +225,7 @@ fn kind(name: &str) -> Kind {
         b't' if is("transfer-encoding") => Kind::Misleading,
         b'u' if is("upgrade") => Kind::KeptBack,
         b'x' if starts("x-partner-") || starts("x-forwarded-") || is("x-real-ip") => Kind::KeptBack,
+        b'h' if is("http-method-override") => Kind::Override,
         b'x' if is("x-http-method-override") || is("x-http-method") || is("x-method-override") => {
             Kind::Override
         }
@@ -281,6 +292,16 @@ pub struct Added {
     pub identity: Option<(HeaderValue, HeaderValue)>,
     /// The decision's id, where it is recorded.
     pub decision: Option<HeaderValue>,
+}
+
+/// Puts cookies together that came in several fields, as HTTP/2 allows and HTTP/1.1 does not (RFC 9113 section 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 /// Prepares the headers of a request for the upstream.

@@ -24,7 +24,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, TRAILER};
 use http::request::Parts;
-use http::{Request as HttpRequest, Response};
+use http::{Request as HttpRequest, Response, Version};
 use hyper::body::Incoming;
 
 use crate::agreements::LookupCounts;
@@ -285,6 +285,9 @@ impl Passage {
         let forwarded = Forwarded::of(&parts, &self.peer, &snapshot.trusted);
         let added = Added { forwarded, identity, decision: decision_id.clone() };
         headers::prepare(&mut parts.headers, head, added);
+        if parts.version == Version::HTTP_2 {
+            headers::join_cookies(&mut parts.headers);
+        }
         if matches!(body, Outgoing::Whole(_)) {
             // The trailers of a judged body were not judged and stay behind.
             parts.headers.remove(TRAILER);

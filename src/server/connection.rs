@@ -29,7 +29,7 @@ const ABANDONED_FREE: u64 = 128;
 /// How many fields the parser has room for without asking for more.
 const PARSED_FIELDS: usize = 100;
 /// What one stream of HTTP/2 may hold on its way in and out, in bytes.
-const STREAM_BYTES_MAX: u32 = 64 * 1024;
+const STREAM_BYTES_MAX: u32 = 128 * 1024;
 
 /// A connection that was accepted.
 pub struct Accepted {
@@ -75,7 +75,7 @@ pub async fn serve<B, F>(
             .max_concurrent_streams(context.limits.streams_max)
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_BYTES_MAX)
-            .initial_connection_window_size(STREAM_BYTES_MAX * 16)
+            .initial_connection_window_size(STREAM_BYTES_MAX * 8)
             .max_send_buf_size(STREAM_BYTES_MAX as usize);
         let connection = builder.serve_connection(watched, service);
         drive(connection, http2::Connection::graceful_shutdown, &context, state).await;

@@ -112,6 +112,11 @@ fn many_requests_share_a_connection() {
     for (at, answer) in answers.iter().enumerate() {
         assert_eq!(answer.status, if at.is_multiple_of(3) { 403 } else { 201 }, "{at}");
     }
+    let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("authorization", agent.as_str())];
+    assert_eq!(caller.send(Caller::request("GET", "/v1/customers", &crumbs, Frames::default())).status, 200);
+    let seen = stage.standin.recorded().pop().unwrap();
+    let cookies: Vec<_> = seen.headers.iter().filter(|(name, _)| name == "cookie").collect();
+    assert_eq!(cookies, [&("cookie".to_owned(), b"a=1; b=2".to_vec())]);
     assert_eq!(stage.standin.mutation_count(), 200);
     assert_eq!(stage.metric("countersign_connections_total{outcome=\"accepted\"}"), 1.0);
 }
