@@ -134,6 +134,10 @@ const SEGMENT_BYTES_KEPT: usize = 8;
 
 /// A path as it is recorded.
 fn recorded_path(path: &str) -> Cow<'_, str> {
+    // Most paths are shorter than what a segment may be.
+    if path.len() <= SEGMENT_BYTES_MAX {
+        return Cow::Borrowed(path);
+    }
     if path.split('/').all(|segment| segment.len() <= SEGMENT_BYTES_MAX) {
         return Cow::Borrowed(&path[..path.floor_char_boundary(PATH_BYTES_MAX)]);
     }

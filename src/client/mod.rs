@@ -129,7 +129,8 @@ impl Pool {
             let is_new = kept.is_none();
             let mut lease = match kept {
                 Some(lease) => lease,
-                None => self.connect(settings, now).await?,
+                // On the heap: a handshake is large, and most requests have none in them.
+                None => Box::pin(self.connect(settings, now)).await?,
             };
             let sender = lease.sender.as_mut().expect("a lease has its connection until it ends");
             let answer = self.deadlines.within(until.clone(), pin!(sender.send(request, settings))).await;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::policy::path::folds_to_ascii;
+use crate::policy::path::imitates_ascii;
 
 /// The deepest nesting that is read.
 pub const DEPTH_MAX: usize = 32;
@@ -144,7 +144,7 @@ pub const NAME_BYTES_MAX: usize = 256;
 
 const TOO_LONG: &str = "the body has a member name longer than 256 bytes";
 const DUPLICATE: &str = "the body names a member twice";
-const FOLDED: &str = "the body has a member whose name some readers fold to ASCII";
+const FOLDED: &str = "the body has a member whose name some readers take for another one";
 const TOO_DEEP: &str = "the body is nested deeper than 32 levels";
 
 /// Only texts of our own leave here: the library's messages may quote the body.
@@ -252,7 +252,8 @@ impl<'b> Visitor<'b> for Seed<'_, 'b> {
             if key.len() > NAME_BYTES_MAX {
                 return Err(A::Error::custom(TOO_LONG));
             }
-            if !key.is_ascii() && key.chars().any(folds_to_ascii) {
+            let is_plain = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            if !is_plain && key.chars().any(imitates_ascii) {
                 return Err(A::Error::custom(FOLDED));
             }
             if !names.add(nodes, own, &key) {

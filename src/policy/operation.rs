@@ -203,6 +203,8 @@ pub struct Endpoint {
     pub shapes: Vec<Shape>,
     /// Members that may stand beside those of any shape and change nothing.
     pub neutral: Vec<String>,
+    /// Whether its requests say all of a resource (PUT), so that what is left out is changed too.
+    pub replaces: bool,
     /// Where it finds its facts.
     pub locations: Locations,
     /// What would have to be read to know more.
@@ -275,6 +277,9 @@ impl Endpoint {
                 }
             }
             covering &= listed;
+        }
+        if class.is_none() && self.replaces {
+            return default;
         }
         // Only neutral members: nothing is asked, so it weighs as little as any shape does.
         let class = class.or_else(|| self.shapes.iter().map(|shape| shape.class).min());

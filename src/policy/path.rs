@@ -103,17 +103,26 @@ fn decode(raw: &str) -> Result<String, AmbiguousPath> {
         at += 3;
     }
     let text = String::from_utf8(decoded).map_err(|_| AmbiguousPath("the path's escapes are not UTF-8"))?;
-    if text.chars().any(folds_to_ascii) {
-        return Err(AmbiguousPath("the path holds a letter that some servers fold to ASCII"));
+    if !text.is_ascii() && text.chars().any(imitates_ascii) {
+        return Err(AmbiguousPath("the path holds a character that some servers take for another one"));
     }
     Ok(text)
 }
 
-/// Whether a character outside ASCII has an ASCII letter for its other case (`ſ`, `K`, `ı`, `İ`).
-///
-/// A server that compares names without regard to case may take it for that letter.
-pub fn folds_to_ascii(letter: char) -> bool {
-    matches!(letter, '\u{17f}' | '\u{212a}' | '\u{131}' | '\u{130}')
+/// Whether some servers take a character for another one in ASCII, or for none: those with an ASCII letter for their
+/// other case (`ſ`, `K`, `ı`, `İ`), ligatures and full-width forms (Unicode compatibility decompositions), those that are
+/// not seen, and control characters.
+pub fn imitates_ascii(letter: char) -> bool {
+    matches!(letter,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{17f}' | '\u{212a}' | '\u{131}' | '\u{130}'
+        | '\u{fb00}'..='\u{fb06}'
+        | '\u{ff01}'..='\u{ff5e}' | '\u{fe50}'..='\u{fe6b}'
+        | '\u{2024}'..='\u{2026}' | '\u{2044}' | '\u{2215}'
+        | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]

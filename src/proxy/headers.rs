@@ -218,10 +218,12 @@ fn kind(name: &str) -> Kind {
         b'e' if is("expect") => Kind::KeptBack,
         b'f' if is("forwarded") => Kind::KeptBack,
         b'k' if is("keep-alive") => Kind::KeptBack,
+        // Some gateways to scripts make a setting of it (CVE-2016-5385).
+        b'p' if is("proxy") => Kind::KeptBack,
         b'p' if is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate") => {
             Kind::KeptBack
         }
-        b't' if is("te") => Kind::KeptBack,
+        b't' if is("te") || is("true-client-ip") => Kind::KeptBack,
         b't' if is("transfer-encoding") => Kind::Misleading,
         b'u' if is("upgrade") => Kind::KeptBack,
         b'x' if starts("x-partner-") || starts("x-forwarded-") || is("x-real-ip") => Kind::KeptBack,
@@ -229,7 +231,8 @@ fn kind(name: &str) -> Kind {
         b'x' if is("x-http-method-override") || is("x-http-method") || is("x-method-override") => {
             Kind::Override
         }
-        b'x' if is("x-original-host") => Kind::KeptBack,
+        b'x' if is("x-original-host") || is("x-client-ip") => Kind::KeptBack,
+        b'x' if starts("x-ms-client-principal") => Kind::KeptBack,
         b'x' if starts("x-original-") || is("x-rewrite-url") || is("x-override-url") => Kind::Misleading,
         _ => Kind::Plain,
     }

@@ -19,6 +19,7 @@ pub mod worker;
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ use crate::audit::writer::{NotRecorded, OnFailure, Receipt};
 use crate::client::Outgoing;
 use crate::clock::Now;
 use crate::extract::{self, Refusal};
-use crate::identity::ring::Asked;
+use crate::identity::ring::{Asked, Ring};
 use crate::identity::tokens::{Generation, TokenLookup};
 use crate::identity::{self, Identified, Unidentified};
 use crate::policy::Route;
@@ -377,11 +378,20 @@ impl Passage {
             TokenLookup::Hit => metrics.tokens_cached.inc(),
             TokenLookup::Miss => metrics.tokens_verified.inc(),
         }
-        let rings = match identified {
-            Ok(identified) => return Ok(identified),
-            Err(Unidentified::Denied(reason, detail)) => return Err((reason, detail)),
-            Err(Unidentified::KeyUnknown(rings)) => rings,
-        };
+        match identified {
+            Ok(identified) => Ok(identified),
+            Err(Unidentified::Denied(reason, detail)) => Err((reason, detail)),
+            // On the heap: few requests have to wait for a key.
+            Err(Unidentified::KeyUnknown(rings)) => Box::pin(self.identify_with_new_keys(token, rings)).await,
+        }
+    }
+
+    /// Asks the issuers for keys that a token names and nobody knows yet.
+    async fn identify_with_new_keys(
+        &self,
+        token: &str,
+        rings: Vec<Arc<Ring>>,
+    ) -> Result<Identified, (Reason, Option<&'static str>)> {
         let asked: Vec<_> = rings.iter().map(|ring| ring.ask()).collect();
         let mut is_fresh = true;
         for asked in asked {

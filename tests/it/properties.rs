@@ -303,7 +303,6 @@ proptest! {
                 (Method::Patch, "subscriptions/s1"),
                 (Method::Patch, "orders/o1"),
                 (Method::Patch, "transfers/t1"),
-                (Method::Put, "subscriptions/overage"),
                 (Method::Patch, ""),
             ] {
                 let path = format!("/v1/customers/{CUSTOMER}/{rest}");
