@@ -1,4 +1,4 @@
-//! Seeds: writes the corpora that fuzzing starts from, made of the tables, the unit tests and the shipped files.
+//! Seeds: writes the corpora that fuzzing starts from, made of the tables and the shipped files.
 //!
 //! `seeds [FOLDER]` writes `FOLDER/TARGET/NUMBER` and a dictionary `FOLDER/TARGET.dict`; the folder is `corpus` by default.
 
@@ -25,6 +25,7 @@ fn main() {
     write("body_facts", bodies(), words_of_bodies());
     write("token", tokens(), words_of_tokens());
     write("config", configurations(), words_of_configurations());
+    write("framing", connections(), words_of_connections());
 }
 
 fn root() -> PathBuf {
@@ -45,17 +46,48 @@ fn escaped(word: &str) -> String {
     word.bytes().map(one).collect()
 }
 
-/// The texts in quotes of the tests of a source file, escapes left as they are written.
-fn literals(name: &str) -> Vec<String> {
-    let text = text_of(name);
-    let tests = text.split_once("#[cfg(test)]").map_or("", |(_, tests)| tests).replace("\\\"", "\u{1}");
-    tests.split('"').skip(1).step_by(2).map(|literal| literal.replace('\u{1}', "\"")).collect()
+/// A column of a table of intake.
+fn column(table: &str, name: &str) -> Vec<String> {
+    let rows: Vec<Value> =
+        serde_json::from_str(&text_of(&format!("tests/data/intake/{table}.json"))).expect("rows");
+    rows.iter().filter_map(|row| Some(row[name].as_str()?.to_owned())).collect()
+}
+
+/// Connections.
+fn connections() -> BTreeSet<Vec<u8>> {
+    let rows: Vec<Value> = serde_json::from_str(&text_of("tests/data/intake/framing.json")).expect("rows");
+    let sent = |row: &Value| {
+        let pieces = row["send"].as_array().expect("pieces").iter();
+        pieces.map(|piece| piece.as_str().expect("a text").replace("{token}", "t")).collect::<String>()
+    };
+    rows.iter().map(sent).filter(|sent| sent.len() < 1500).map(String::into_bytes).collect()
+}
+
+fn words_of_connections() -> BTreeSet<String> {
+    let words = [
+        "\r\n",
+        "\r\n\r\n",
+        "\n",
+        "GET / HTTP/1.1\r\n",
+        "POST / HTTP/1.0\r\n",
+        "Content-Length: ",
+        "content-length:5",
+        "Transfer-Encoding: chunked",
+        "0\r\n\r\n",
+        "5\r\nhello\r\n",
+        ";a=b",
+        " ",
+        "\t",
+        ": ",
+        "#",
+    ];
+    words.map(str::to_owned).into()
 }
 
 fn paths() -> BTreeSet<Vec<u8>> {
     let own =
         ["/", "/.countersign/pending", "http://a/v1/customers?x=y#z", "/V1/Customers/", "/v1/%63ustomers"];
-    let of_tests = literals("src/policy/path.rs").into_iter().filter(|literal| literal.starts_with('/'));
+    let of_tests = column("paths", "target").into_iter().filter(|target| target.starts_with('/'));
     rows()
         .into_iter()
         .map(|row| row.path)
@@ -78,7 +110,7 @@ fn words_of_paths() -> BTreeSet<String> {
 }
 
 fn bodies() -> BTreeSet<Vec<u8>> {
-    let of_tests = literals("src/extract/json.rs").into_iter().filter(|literal| literal.contains('{'));
+    let of_tests = column("bodies", "body").into_iter().filter(|body| body.contains('{'));
     let scalars = ["", "null", "\"success\"", "0", " {} ", "[]"].map(str::to_owned);
     rows().into_iter().map(|row| row.body).chain(of_tests).chain(scalars).map(String::into_bytes).collect()
 }

@@ -128,6 +128,8 @@ fn forwarded_as_it_was_read(raw: &str) {
     }
     for prefix in ["", "/api/csp"] {
         let upstream = client::Settings {
+            host: http::HeaderValue::from_static("upstream.example"),
+            tls: None,
             authority: Authority::from_static("upstream.example"),
             prefix: prefix.to_owned(),
             connect_timeout: Duration::ZERO,

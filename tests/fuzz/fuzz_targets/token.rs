@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use countersign::clock::Now;
-use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerName, Verifier};
+use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerKeys, Verifier};
+use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys;
-use countersign::identity::tokens::{NearTokens, TokenCache};
+use countersign::identity::tokens::{Generation, NearTokens, TokenCache};
 use countersign::policy::id::Guid;
 use countersign::policy::role::NameTable;
 use countersign::standin::{Issuer, IssuerAlgorithm};
@@ -22,6 +23,7 @@ const TENANTS: &str = "https://login.example/";
 const ONE_PARTNER: &str = "https://partner.example/";
 const AUDIENCE: &str = "api://countersign";
 const LEEWAY: i64 = 60;
+const GENERATION: Generation = Generation { configuration: 1, keys: 1 };
 
 /// Who signs: the first two for every tenant, the third for one partner, the last is accepted by nobody.
 static SIGNERS: LazyLock<[Issuer; 4]> = LazyLock::new(|| {
@@ -34,7 +36,7 @@ static SIGNERS: LazyLock<[Issuer; 4]> = LazyLock::new(|| {
 });
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-    let jwks = |issuer: &Issuer| keys::from_jwks(&issuer.jwks()).expect("a key set").keys;
+    let jwks = |issuer: &Issuer| keys::from_jwks(issuer.jwks().as_bytes()).expect("a key set").keys;
     let algorithm = |name: &str| keys::ALGORITHMS.iter().find(|(known, _)| *known == name).expect("known").1;
     let mut roles = NameTable::default();
     let agent = roles.intern("admin_agent").expect("there is room");
@@ -45,14 +47,14 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
                 partners: None,
                 audiences: vec![AUDIENCE.to_owned()],
                 algorithms: vec![algorithm("ES256"), algorithm("RS256")],
-                keys: jwks(&SIGNERS[0]).into_iter().chain(jwks(&SIGNERS[1])).collect(),
+                keys: IssuerKeys::Held(jwks(&SIGNERS[0]).into_iter().chain(jwks(&SIGNERS[1])).collect()),
             },
             Accepted {
                 name: IssuerName::Exact(ONE_PARTNER.to_owned()),
                 partners: Guid::parse(PARTNER).map(|partner| vec![partner]),
                 audiences: vec![AUDIENCE.to_owned()],
                 algorithms: vec![algorithm("EdDSA")],
-                keys: keys::from_pem(SIGNERS[2].public_pem().as_bytes()).expect("a key").keys,
+                keys: IssuerKeys::Held(keys::from_pem(&SIGNERS[2].public_pem()).expect("a key").keys),
             },
         ],
         partner_claim: "tid".to_owned(),
@@ -94,7 +96,7 @@ fn verified(token: &str) -> Option<Claims> {
     let now = Now { wall: at(), mono: Instant::now() };
     CACHE.with_borrow_mut(|(cache, near)| {
         for _ in 0..2 {
-            let (kept, _) = cache.verify(near, &VERIFIER, 1, token, now);
+            let (kept, _) = cache.verify(near, &VERIFIER, GENERATION, token, now);
             assert_eq!(kept.map(|claims| (*claims).clone()), first, "the cache says otherwise");
         }
     });
