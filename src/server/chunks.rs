@@ -37,8 +37,12 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// How many of these bytes belong to the body, and whether it has ended with them.
-    pub fn take(&mut self, received: &[u8], trailer_bytes_max: usize) -> Result<(usize, bool), Fault> {
+    /// How many of these bytes belong to the body, and whether it has ended with them; or how many stand before a fault.
+    pub fn take(
+        &mut self,
+        received: &[u8],
+        trailer_bytes_max: usize,
+    ) -> Result<(usize, bool), (usize, Fault)> {
         let mut taken = 0;
         while taken < received.len() {
             if let At::Data { left } = &mut self.at {
@@ -51,7 +55,6 @@ impl Chunks {
                 continue;
             }
             let byte = received[taken];
-            taken += 1;
             self.at = match (self.at, byte) {
                 (At::Size { size, digits }, byte) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS_MAX => {
                     let digit = char::from(byte).to_digit(16).expect("a hexadecimal digit");
@@ -68,20 +71,21 @@ impl Chunks {
                 (At::DataReturn, b'\r') => At::DataEnd,
                 (At::DataEnd, b'\n') => SIZE,
                 (At::TrailerStart, b'\r') => At::LastEnd,
-                (At::LastEnd, b'\n') => return Ok((taken, true)),
+                (At::LastEnd, b'\n') => return Ok((taken + 1, true)),
                 // A trailer field that goes on in a further line has two readings.
-                (At::TrailerStart, b' ' | b'\t' | b'\n') => return Err(Fault::Chunk),
+                (At::TrailerStart, b' ' | b'\t' | b'\n') => return Err((taken, Fault::Chunk)),
                 (At::Trailer, b'\r') => At::TrailerEnd,
                 (At::TrailerEnd, b'\n') => At::TrailerStart,
                 (At::TrailerStart | At::Trailer, byte) if byte != b'\n' => {
                     self.trailer_bytes += 1;
                     if self.trailer_bytes > trailer_bytes_max {
-                        return Err(Fault::HeadTooLarge);
+                        return Err((taken, Fault::HeadTooLarge));
                     }
                     At::Trailer
                 }
-                _ => return Err(Fault::Chunk),
+                _ => return Err((taken, Fault::Chunk)),
             };
+            taken += 1;
         }
         Ok((taken, false))
     }
@@ -92,7 +96,7 @@ mod tests {
     use super::*;
 
     fn end(text: &str) -> Result<(usize, bool), Fault> {
-        Chunks::default().take(text.as_bytes(), 32)
+        Chunks::default().take(text.as_bytes(), 32).map_err(|(_, fault)| fault)
     }
 
     #[test]

@@ -111,7 +111,10 @@ impl Framing {
                     }
                 }
                 Stage::Chunks(chunks) => match chunks.take(rest, limits.bytes_max) {
-                    Err(fault) => return Passed { fault: Some(fault), ..passed },
+                    Err((now, fault)) => {
+                        passed.taken += now;
+                        return Passed { fault: Some(fault), ..passed };
+                    }
                     Ok((now, ended)) => {
                         passed.taken += now;
                         if ended {
