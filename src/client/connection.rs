@@ -1,7 +1,9 @@
 //! One connection to the upstream: opened over TCP or TLS, speaking HTTP/1.1 or HTTP/2.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::client::outgoing::Outgoing;
 use crate::client::settings::Settings;
@@ -19,6 +22,10 @@ use crate::local::Local;
 
 /// The most requests at a time on one HTTP/2 connection before another one is opened.
 const STREAMS_MAX: usize = 100;
+/// Stands for the streams that the upstream allows before it has said how many: no server says that.
+const UNSAID: usize = 0x7e57_0001;
+/// How often a new connection is looked at for what its upstream allows.
+const SETTINGS_LOOK: Duration = Duration::from_millis(1);
 /// How long an HTTP/2 connection in use may be silent before it is asked whether it is there, and then to answer.
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// The largest header block of an answer, in bytes.
@@ -29,7 +36,33 @@ pub enum Sender {
     /// HTTP/1.1: one request at a time.
     One(http1::SendRequest<Outgoing>),
     /// HTTP/2: many at a time.
-    Many(http2::SendRequest<Outgoing>, Rc<Cell<usize>>),
+    Many(http2::SendRequest<Outgoing>, Rc<Streams>),
+}
+
+/// The requests on a shared connection.
+pub struct Streams {
+    in_use: Cell<usize>,
+    connection: RefCell<Pin<Box<Shared>>>,
+}
+
+type Shared = http2::Connection<TokioIo<TlsStream<TcpStream>>, Outgoing, Local>;
+
+impl Streams {
+    /// How many the upstream allows at a time. One beyond them would wait inside the connection, and be sent when
+    /// nobody waits for its answer any more.
+    fn allowed(&self) -> usize {
+        // While it is being polled nobody asks.
+        self.connection.try_borrow().map_or(0, |connection| connection.current_max_send_streams())
+    }
+}
+
+/// A hold on a shared connection.
+pub struct Hold(Rc<Streams>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.in_use.set(self.0.in_use.get() - 1);
+    }
 }
 
 impl Sender {
@@ -51,7 +84,9 @@ impl Sender {
     pub fn is_ready(&self) -> bool {
         match self {
             Sender::One(sender) => sender.is_ready(),
-            Sender::Many(sender, in_use) => sender.is_ready() && in_use.get() < STREAMS_MAX,
+            Sender::Many(sender, streams) => {
+                sender.is_ready() && streams.in_use.get() < STREAMS_MAX.min(streams.allowed())
+            }
         }
     }
 
@@ -63,27 +98,20 @@ impl Sender {
         }
     }
 
-    /// Another hold on a connection that several requests can share.
-    pub fn share(&self) -> Option<Sender> {
+    /// A hold on a connection that several requests can share.
+    pub fn share(&self) -> Option<(Sender, Hold)> {
         match self {
             Sender::One(_) => None,
-            Sender::Many(sender, in_use) => {
-                in_use.set(in_use.get() + 1);
-                Some(Sender::Many(sender.clone(), Rc::clone(in_use)))
+            Sender::Many(sender, streams) => {
+                streams.in_use.set(streams.in_use.get() + 1);
+                Some((Sender::Many(sender.clone(), Rc::clone(streams)), Hold(Rc::clone(streams))))
             }
         }
     }
 
     /// Whether requests are under way on a shared connection.
     pub fn is_in_use(&self) -> bool {
-        matches!(self, Sender::Many(_, in_use) if in_use.get() > 0)
-    }
-
-    /// Ends a hold.
-    pub fn unshare(&self) {
-        if let Sender::Many(_, in_use) = self {
-            in_use.set(in_use.get() - 1);
-        }
+        matches!(self, Sender::Many(_, streams) if streams.in_use.get() > 0)
     }
 
     /// Sends a request. One that was not written comes back with the error.
@@ -94,6 +122,13 @@ impl Sender {
     ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
         match self {
             Sender::One(sender) => {
+                // It may have been made for a connection of the other kind, which handed it back.
+                if let Some(path) =
+                    request.uri().path_and_query().filter(|_| request.uri().scheme().is_some())
+                {
+                    *request.uri_mut() = Uri::from(path.clone());
+                    *request.version_mut() = Version::HTTP_11;
+                }
                 let headers = request.headers_mut();
                 headers.insert(header::HOST, settings.host.clone());
                 // It speaks of this connection only (RFC 9110 section 10.1.4).
@@ -110,7 +145,9 @@ impl Sender {
             }
             Sender::Many(sender, _) => {
                 // The authority stands in its own field, and in that only (RFC 9113 section 8.3.1).
-                request.headers_mut().remove(header::HOST);
+                for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
+                    request.headers_mut().remove(name);
+                }
                 let mut target = std::mem::take(request.uri_mut()).into_parts();
                 target.scheme = Some(Scheme::HTTPS);
                 target.authority = Some(settings.authority.clone());
@@ -135,17 +172,32 @@ async fn one(io: impl Read + Write + Unpin + 'static) -> io::Result<Sender> {
     Ok(Sender::One(sender))
 }
 
-async fn many(io: impl Read + Write + Unpin + 'static) -> io::Result<Sender> {
+async fn many(io: TokioIo<TlsStream<TcpStream>>) -> io::Result<Sender> {
     let (sender, connection) = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_AFTER)
         .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .initial_max_send_streams(UNSAID)
         .handshake(io)
         .await
         .map_err(io::Error::other)?;
-    tokio::task::spawn_local(async move {
-        let _ = connection.await;
-    });
-    Ok(Sender::Many(sender, Rc::default()))
+    let streams = Rc::new(Streams { in_use: Cell::new(0), connection: RefCell::new(Box::pin(connection)) });
+    let polled = Rc::clone(&streams);
+    tokio::task::spawn_local(poll_fn(move |cx| {
+        // Whoever waits for an answer on it learns of its end by itself.
+        polled.connection.borrow_mut().as_mut().poll(cx).map(drop)
+    }));
+    // The first thing that an upstream says is how many requests it allows (RFC 9113 section 3.4). Nothing tells that
+    // it has; the time that this may take is the time to connect.
+    while streams.allowed() == UNSAID {
+        if sender.is_closed() {
+            return Err(io::Error::other("the upstream closed the connection at once"));
+        }
+        tokio::time::sleep(SETTINGS_LOOK).await;
+    }
+    match streams.allowed() {
+        0 => Err(io::Error::other("the upstream takes no request on this connection")),
+        _ => Ok(Sender::Many(sender, streams)),
+    }
 }

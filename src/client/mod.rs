@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::sync::Mutex;
 
-use crate::client::connection::Sender;
+use crate::client::connection::{Hold, Sender};
 use crate::deadline::{Deadlines, Until};
 
 pub use outgoing::Outgoing;
@@ -47,6 +48,10 @@ pub struct Pool {
     /// Connections that wait for a request, and shared ones.
     kept: Rc<RefCell<Vec<Kept>>>,
     opened: Rc<Cell<u64>>,
+    /// Held while a connection is opened that many may share: who waits for it shares it then.
+    opening: Rc<Mutex<()>>,
+    /// Whether the connection that was opened last is shared.
+    shares: Rc<Cell<bool>>,
 }
 
 struct Kept {
@@ -63,27 +68,18 @@ struct Upstream {
 
 /// A connection in use. It goes back to the pool only by [`release`](Lease::release), after a clean end.
 pub struct Lease {
-    sender: Option<Sender>,
+    sender: Sender,
     upstream: Rc<Upstream>,
     pool: Pool,
+    _hold: Option<Hold>,
 }
 
 impl Lease {
     /// Gives the connection back: its answer has been read to the end.
-    pub fn release(mut self, now: Instant) {
+    pub fn release(self, now: Instant) {
         // A shared connection is in the pool already.
-        let Some(sender) = self.sender.take_if(|sender| matches!(sender, Sender::One(_))) else { return };
-        let mut kept = self.pool.kept.borrow_mut();
-        if kept.len() < IDLE_MAX && !sender.is_closed() {
-            kept.push(Kept { sender, upstream: Rc::clone(&self.upstream), since: now });
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(sender) = &self.sender {
-            sender.unshare();
+        if matches!(self.sender, Sender::One(_)) {
+            self.pool.keep(self.sender, &self.upstream, now);
         }
     }
 }
@@ -91,7 +87,13 @@ impl Drop for Lease {
 impl Pool {
     /// A pool whose waits end with these deadlines.
     pub fn new(deadlines: Deadlines) -> Pool {
-        Pool { deadlines, kept: Rc::default(), opened: Rc::default() }
+        Pool {
+            deadlines,
+            kept: Rc::default(),
+            opened: Rc::default(),
+            opening: Rc::default(),
+            shares: Rc::new(Cell::new(true)),
+        }
     }
 
     /// How many connections were opened so far.
@@ -120,9 +122,11 @@ impl Pool {
         now: Instant,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         // While the caller's body goes on, the upstream is not late.
-        let until = match request.body() {
-            Outgoing::Streamed(streamed) => Until::After(streamed.moved(), settings.response_timeout),
-            Outgoing::Whole(_) => Until::At(now + settings.response_timeout),
+        let (until, broke) = match request.body() {
+            Outgoing::Streamed(streamed) => {
+                (Until::After(streamed.moved(), settings.response_timeout), Some(streamed.broke()))
+            }
+            Outgoing::Whole(_) => (Until::At(now + settings.response_timeout), None),
         };
         loop {
             let kept = self.take_kept(settings, now);
@@ -132,8 +136,8 @@ impl Pool {
                 // On the heap: a handshake is large, and most requests have none in them.
                 None => Box::pin(self.connect(settings, now)).await?,
             };
-            let sender = lease.sender.as_mut().expect("a lease has its connection until it ends");
-            let answer = self.deadlines.within(until.clone(), pin!(sender.send(request, settings))).await;
+            let answer =
+                self.deadlines.within(until.clone(), pin!(lease.sender.send(request, settings))).await;
             match answer {
                 Err(_) => return Err(Failure::Timeout),
                 Ok(Ok(response)) => return Ok((response, lease)),
@@ -141,7 +145,8 @@ impl Pool {
                     Some(unsent) if !is_new => request = unsent,
                     _ => {
                         let error = error.into_error();
-                        return Err(if error.is_user() {
+                        let has_broken = broke.is_some_and(|broke| broke.get());
+                        return Err(if has_broken || error.is_user() {
                             Failure::CallerBroke
                         } else {
                             Failure::Broken(error)
@@ -173,31 +178,61 @@ impl Pool {
                 }
                 continue;
             }
-            if let Some(sender) = known.sender.share() {
+            if let Some((sender, hold)) = known.sender.share() {
                 known.since = now;
-                return Some(self.lease(sender, Rc::clone(&known.upstream)));
+                return Some(self.lease(sender, Rc::clone(&known.upstream), Some(hold)));
             }
             let known = kept.swap_remove(at);
-            return Some(self.lease(known.sender, known.upstream));
+            return Some(self.lease(known.sender, known.upstream, None));
         }
         None
     }
 
-    fn lease(&self, sender: Sender, upstream: Rc<Upstream>) -> Lease {
-        Lease { sender: Some(sender), upstream, pool: self.clone() }
+    fn lease(&self, sender: Sender, upstream: Rc<Upstream>, hold: Option<Hold>) -> Lease {
+        Lease { sender, upstream, pool: self.clone(), _hold: hold }
     }
 
+    fn keep(&self, sender: Sender, upstream: &Rc<Upstream>, now: Instant) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < IDLE_MAX && !sender.is_closed() {
+            kept.push(Kept { sender, upstream: Rc::clone(upstream), since: now });
+        }
+    }
+
+    /// A connection, opened now; or by another request while this one waited for it.
     async fn connect(&self, settings: &Settings, now: Instant) -> Result<Lease, Failure> {
-        let sender = tokio::time::timeout(settings.connect_timeout, Sender::open(settings))
+        let may_share = settings.tls.as_ref().is_some_and(Secured::offers_http2);
+        let open = async {
+            if may_share && self.shares.get() {
+                let _turn = self.opening.lock().await;
+                if let Some(lease) = self.take_kept(settings, now) {
+                    return Ok(lease);
+                }
+                // Meanwhile the upstream may have chosen HTTP/1.1, and there is nothing to wait for.
+                if self.shares.get() {
+                    return self.open(settings, now).await;
+                }
+            }
+            self.open(settings, now).await
+        };
+        tokio::time::timeout(settings.connect_timeout, open)
             .await
             .map_err(|_| Failure::ConnectTimeout)?
-            .map_err(Failure::Connect)?;
+            .map_err(Failure::Connect)
+    }
+
+    async fn open(&self, settings: &Settings, now: Instant) -> io::Result<Lease> {
+        let sender = Sender::open(settings).await?;
         self.opened.set(self.opened.get() + 1);
         let upstream = Rc::new(Upstream { authority: settings.authority.clone(), tls: settings.tls.clone() });
-        if let Some(shared) = sender.share() {
-            self.kept.borrow_mut().push(Kept { sender, upstream: Rc::clone(&upstream), since: now });
-            return Ok(self.lease(shared, upstream));
-        }
-        Ok(self.lease(sender, upstream))
+        let shared = sender.share();
+        self.shares.set(shared.is_some());
+        Ok(match shared {
+            Some((shared, hold)) => {
+                self.keep(sender, &upstream, now);
+                self.lease(shared, upstream, Some(hold))
+            }
+            None => self.lease(sender, upstream, None),
+        })
     }
 }

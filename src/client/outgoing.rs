@@ -24,13 +24,20 @@ pub struct Streamed {
     body: Incoming,
     /// When it last did.
     moved: Rc<Cell<Instant>>,
+    /// Whether it ended early.
+    broke: Rc<Cell<bool>>,
     strip_trailers: fn(&mut HeaderMap),
 }
 
 impl Outgoing {
     /// What the caller sends, as it comes, its trailers stripped of what must not pass.
     pub fn streamed(body: Incoming, now: Instant, strip_trailers: fn(&mut HeaderMap)) -> Outgoing {
-        Outgoing::Streamed(Streamed { body, moved: Rc::new(Cell::new(now)), strip_trailers })
+        Outgoing::Streamed(Streamed {
+            body,
+            moved: Rc::new(Cell::new(now)),
+            broke: Rc::default(),
+            strip_trailers,
+        })
     }
 }
 
@@ -40,9 +47,15 @@ impl Streamed {
         Rc::clone(&self.moved)
     }
 
+    /// Where it is written that the caller's body ended early.
+    pub fn broke(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.broke)
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.moved.set(Instant::now());
+        self.broke.set(matches!(frame, Some(Err(_))));
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         Poll::Ready(Some(Ok(match frame.into_trailers() {
             Ok(mut trailers) => {

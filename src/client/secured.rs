@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use http::uri::Authority;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -17,12 +18,15 @@ use crate::tls::client::{Settings, load};
 pub struct Secured {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    http2: bool,
+    /// Identity of the files that it was read from.
+    read: Vec<u8>,
 }
 
-/// The same only if read at once: files that were read again may hold something else.
+/// The same if the same was read: a reload that changes nothing here ends no connection.
 impl PartialEq for Secured {
     fn eq(&self, other: &Secured) -> bool {
-        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
+        (&self.name, self.http2, &self.read) == (&other.name, other.http2, &other.read)
     }
 }
 
@@ -38,11 +42,28 @@ impl Secured {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
-        Ok(Secured { config: Arc::new(config), name })
+        let read = identity_of(settings).map_err(|error| format!("the files of `tls`: {error}"))?;
+        Ok(Secured { config: Arc::new(config), name, http2, read })
+    }
+
+    /// Whether connections may turn out to be shared by many requests.
+    pub fn offers_http2(&self) -> bool {
+        self.http2
     }
 
     /// Does the handshake of a connection.
     pub async fn connect(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), socket).await
     }
+}
+
+fn identity_of(settings: &Settings) -> io::Result<Vec<u8>> {
+    let (certificate, key) = settings.identity.clone().unzip();
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for path in [&settings.ca_file, &certificate, &key] {
+        let text = path.as_ref().map(std::fs::read).transpose()?;
+        hash.update(&text.as_ref().map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
+        hash.update(&text.unwrap_or_default());
+    }
+    Ok(hash.finish().as_ref().to_vec())
 }

@@ -57,6 +57,7 @@ pub fn listen(listen: &Section<'_>, limits: &Section<'_>, folder: &Path) -> Opti
         address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
         workers: workers.unwrap_or(cores),
         connections_max: number("connections", 10_000_000, 10_000),
+        uncounted: trusted.clone().unwrap_or_default(),
         connections_per_address_max: number("connections_per_address", 10_000_000, 2_000),
         header_bytes_max: limits
             .get("header_bytes", |node| {

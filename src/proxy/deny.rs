@@ -83,7 +83,7 @@ pub fn answer(denial: &Denial<'_>, received: &HeaderMap) -> Response<AnswerBody>
     };
     let problem = problem(denial, reason);
     let body = serde_json::to_vec(&problem).expect("a problem is plain data");
-    let mut response = Response::new(AnswerBody::Own(Bytes::from(body)));
+    let mut response = Response::new(AnswerBody::own(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(reason.status()).expect("reasons have statuses");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::audit::record::OutcomeRecord;
 use crate::client::Lease;
+use crate::proxy::guard::InFlight;
 use crate::proxy::headers::strip_trailers;
 use crate::proxy::ids::DecisionId;
 use crate::proxy::orders;
@@ -23,12 +24,32 @@ const ALONE_MAX: Duration = Duration::from_secs(30);
 /// The most of an answer that is kept to read order ids from.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
-/// The body of an answer to the caller.
-pub enum AnswerBody {
-    /// The gateway's own.
+/// The body of an answer to the caller. Its request counts as in flight until it has been sent.
+pub struct AnswerBody {
+    content: Content,
+    _in_flight: Option<InFlight>,
+}
+
+enum Content {
     Own(Bytes),
-    /// The upstream's, as it comes.
     Upstream(Watched),
+}
+
+impl AnswerBody {
+    /// The gateway's own.
+    pub fn own(bytes: Bytes) -> AnswerBody {
+        AnswerBody { content: Content::Own(bytes), _in_flight: None }
+    }
+
+    /// The upstream's, as it comes.
+    pub fn upstream(exchange: Exchange) -> AnswerBody {
+        AnswerBody { content: Content::Upstream(Watched::new(exchange)), _in_flight: None }
+    }
+
+    /// Counts the request of this answer.
+    pub fn counted(self, in_flight: InFlight) -> AnswerBody {
+        AnswerBody { _in_flight: Some(in_flight), ..self }
+    }
 }
 
 impl Body for AnswerBody {
@@ -39,26 +60,26 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut *self {
-            AnswerBody::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
-            AnswerBody::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            AnswerBody::Upstream(watched) => watched.exchange().poll_frame(cx),
+        match &mut self.content {
+            Content::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Upstream(watched) => watched.exchange().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            AnswerBody::Own(bytes) => bytes.is_empty(),
-            AnswerBody::Upstream(watched) => {
+        match &self.content {
+            Content::Own(bytes) => bytes.is_empty(),
+            Content::Upstream(watched) => {
                 watched.0.as_ref().is_none_or(|exchange| exchange.body.is_end_stream())
             }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            AnswerBody::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Upstream(watched) => {
+        match &self.content {
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Upstream(watched) => {
                 watched.0.as_ref().map_or_else(SizeHint::default, |exchange| exchange.body.size_hint())
             }
         }
@@ -66,11 +87,10 @@ impl Body for AnswerBody {
 }
 
 /// An exchange that goes on without its caller where it may still name orders.
-pub struct Watched(Option<Box<Exchange>>);
+struct Watched(Option<Box<Exchange>>);
 
 impl Watched {
-    /// Watches an exchange.
-    pub fn new(exchange: Exchange) -> Watched {
+    fn new(exchange: Exchange) -> Watched {
         Watched(Some(Box::new(exchange)))
     }
 

@@ -23,6 +23,7 @@ pub fn refusal(fault: Fault) -> Refusal {
             (Reason::HeadersTooLarge, "there are more headers than `limits.header_fields`")
         }
         Fault::HeadTimeout => (Reason::HeaderTimeout, "the head did not arrive in `limits.header_timeout`"),
+        Fault::Ending => (Reason::Overloaded, "the connection is ending: open another one"),
         Fault::TooManyConnections => (Reason::Overloaded, "there are too many connections"),
     };
     Refusal { reason, detail }

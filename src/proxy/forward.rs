@@ -13,7 +13,7 @@ use crate::audit::writer::Receipt;
 use crate::client::{self, Failure, Outgoing};
 use crate::policy::decision::Permit;
 use crate::policy::reason::Reason;
-use crate::proxy::exchange::{AnswerBody, Exchange, Recorded, Watched};
+use crate::proxy::exchange::{AnswerBody, Exchange, Recorded};
 use crate::proxy::headers::strip_answer;
 use crate::proxy::worker::Worker;
 
@@ -64,7 +64,7 @@ pub async fn forward(
         ..recorded
     });
     let exchange = Exchange::new(worker, status.as_u16(), body, lease, recorded);
-    let mut answer = Response::new(AnswerBody::Upstream(Watched::new(exchange)));
+    let mut answer = Response::new(AnswerBody::upstream(exchange));
     *answer.status_mut() = status;
     *answer.headers_mut() = head.headers;
     Ok(answer)

@@ -84,7 +84,7 @@ pub async fn handle(
     request: HttpRequest<Incoming>,
     peer: Rc<Peer>,
 ) -> Response<AnswerBody> {
-    let _in_flight = InFlight::new(&worker);
+    let in_flight = InFlight::new(&worker);
     let now = Now::read();
     let passage = Passage {
         snapshot: worker.snapshot(),
@@ -94,12 +94,13 @@ pub async fn handle(
         peer,
     };
     let answer = CatchUnwind(pin!(passage.answer(request))).await;
-    answer.unwrap_or_else(|()| {
+    let answer = answer.unwrap_or_else(|()| {
         worker.shared.metrics.panics.inc();
         tracing::error!(decision = passage.id.as_str(), "a request panicked");
         let decision = Decision::refused(Reason::Internal, None);
         passage.deny(&HeaderMap::new(), &decision, Known::default())
-    })
+    });
+    answer.map(|body| body.counted(in_flight))
 }
 
 impl Passage {

@@ -105,7 +105,7 @@ pub async fn answer(
     let page =
         Pending { partner: caller.partner.tenant.to_string(), pending, notice: language.text(notice, &[]) };
     let body = serde_json::to_vec(&page).expect("a page is plain data");
-    let mut response = Response::new(AnswerBody::Own(Bytes::from(body)));
+    let mut response = Response::new(AnswerBody::own(Bytes::from(body)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

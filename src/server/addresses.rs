@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ipnet::IpNet;
+
 /// The open connections by address. Only opening and closing one touches it.
 pub struct Addresses {
     per_address_max: usize,
@@ -27,13 +29,14 @@ impl Addresses {
         Addresses { per_address_max, open: Arc::default() }
     }
 
-    /// Counts a connection; whether its address had room for it.
-    pub fn enter(&self, address: IpAddr) -> (Place, bool) {
+    /// Counts a connection; whether its address had room for it. Those of `uncounted` networks always have.
+    pub fn enter(&self, address: IpAddr, uncounted: &[IpNet]) -> (Place, bool) {
+        let is_free = uncounted.iter().any(|network| network.contains(&address.to_canonical()));
         let address = network(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.by_address.entry(address).or_insert(0);
         *count += 1;
-        let within = *count <= self.per_address_max;
+        let within = is_free || *count <= self.per_address_max;
         (Place { open: Arc::clone(&self.open), address }, within)
     }
 }
@@ -65,7 +68,7 @@ mod tests {
     #[test]
     fn an_address_has_its_places_and_no_more() {
         let addresses = Addresses::new(2);
-        let enter = |text: &str| addresses.enter(text.parse().unwrap());
+        let enter = |text: &str| addresses.enter(text.parse().unwrap(), &["192.0.2.128/25".parse().unwrap()]);
         let (first, within) = enter("192.0.2.1");
         assert!(within);
         let (_second, within) = enter("::ffff:192.0.2.1");
@@ -73,6 +76,9 @@ mod tests {
         let (third, within) = enter("192.0.2.1");
         assert!(!within);
         assert!(enter("192.0.2.2").1);
+        let proxies = [(); 5].map(|()| enter("192.0.2.129"));
+        assert!(proxies.iter().all(|(_, within)| *within));
+        drop(proxies);
         drop((first, third));
         assert!(enter("192.0.2.1").1);
         assert_eq!(addresses.open.lock().unwrap().by_address.len(), 1, "what nobody uses is not kept");
@@ -81,7 +87,7 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_is_one_address() {
         let addresses = Addresses::new(1);
-        let enter = |text: &str| addresses.enter(text.parse().unwrap());
+        let enter = |text: &str| addresses.enter(text.parse().unwrap(), &[]);
         let (_place, within) = enter("2001:db8:1:2::1");
         assert!(within);
         assert!(!enter("2001:db8:1:2:ffff::9").1);

@@ -1,5 +1,6 @@
 //! One connection: served by hyper, ended when it is idle, slow, old or drained.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
@@ -62,9 +64,10 @@ pub async fn serve<B, F>(
     let state = &listed.state;
     let watched = Watched::new(stream, Rc::clone(&context), movement, !has_streams);
     let service = service_fn(|mut request: Request<Incoming>| {
-        let in_flight = InFlight::new(&context, state);
+        let mut in_flight = InFlight::new(&context, state);
         if let Some(fault) = state.fault_of(&request, &context) {
             request.extensions_mut().insert(fault);
+            in_flight.is_waited_for(fault != Fault::Ending);
         }
         Answering { answer: handle(request), in_flight: Some(in_flight) }
     });
@@ -134,6 +137,9 @@ impl State {
         }
         if self.is_at_fault() {
             return movement.fault.get();
+        }
+        if self.wished() > Wish::GoOn && self.is_overdue(Instant::now()) {
+            return Some(Fault::Ending);
         }
         let has_many = request.headers().len() > context.limits.header_fields_max;
         has_many.then_some(Fault::TooManyFields)
@@ -218,7 +224,9 @@ impl<B: Body + Unpin> Body for Tracked<B> {
 struct InFlight {
     context: Rc<WorkerContext>,
     state: Rc<State>,
-    is_answered: std::cell::Cell<bool>,
+    is_answered: Cell<bool>,
+    /// Whether the end of the connection waits for it.
+    is_waited_for: bool,
 }
 
 impl InFlight {
@@ -228,7 +236,21 @@ impl InFlight {
         movement.served.set(movement.served.get() + 1);
         movement.progressed.set(true);
         context.load.requests.fetch_add(1, Ordering::Relaxed);
-        InFlight { context: Rc::clone(context), state: Rc::clone(state), is_answered: false.into() }
+        InFlight {
+            context: Rc::clone(context),
+            state: Rc::clone(state),
+            is_answered: Cell::new(false),
+            is_waited_for: true,
+        }
+    }
+
+    /// Says whether the end of the connection waits for it.
+    fn is_waited_for(&mut self, is_waited_for: bool) {
+        if self.is_waited_for && !is_waited_for {
+            let in_flight = &self.state.movement.in_flight;
+            in_flight.set(in_flight.get() - 1);
+            self.is_waited_for = false;
+        }
     }
 
     /// Whether the answer ends its connection; over HTTP/2 that is not for a header to say.
@@ -247,7 +269,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let movement = &self.state.movement;
-        movement.in_flight.set(movement.in_flight.get() - 1);
+        movement.in_flight.set(movement.in_flight.get() - usize::from(self.is_waited_for));
         self.context.load.requests.fetch_sub(1, Ordering::Relaxed);
         if self.is_answered.get() {
             return;

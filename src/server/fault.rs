@@ -25,6 +25,8 @@ pub enum Fault {
     TooManyFields,
     /// The head did not arrive in time.
     HeadTimeout,
+    /// The connection should have ended by now.
+    Ending,
     /// There are more connections than are served.
     TooManyConnections,
 }

@@ -56,14 +56,9 @@ impl Framing {
         self.heads
     }
 
-    /// Whether a head has begun that is not whole yet.
+    /// Whether a head has begun that is not whole yet. An empty line before it is none.
     pub fn holds_head(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    /// Whether the next byte is the first of a head.
-    pub fn is_between_requests(&self) -> bool {
-        matches!(self.stage, Stage::Head) && self.held.is_empty()
+        !matches!(self.held.as_slice(), b"" | b"\r" | b"\r\n")
     }
 
     /// Whether a fault stands in a head, so that a refusal can be answered in its place.

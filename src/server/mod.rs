@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
@@ -52,7 +53,7 @@ struct Seated {
     is_admitted: bool,
     _counted: Counted,
     _refused: Option<Counted>,
-    _place: Place,
+    _place: Option<Place>,
 }
 
 /// What serves the connections of one worker. It lives on the worker's thread and need not be `Send`.
@@ -123,6 +124,7 @@ impl Server {
             seats,
             connections_max: settings.connections_max,
             addresses: Addresses::new(settings.connections_per_address_max),
+            uncounted: settings.uncounted.clone(),
             refused: Arc::default(),
             observer,
         };
@@ -184,6 +186,7 @@ struct Door {
     seats: Vec<Seat>,
     connections_max: usize,
     addresses: Addresses,
+    uncounted: Vec<IpNet>,
     /// Connections that are open only to be refused.
     refused: Arc<Load>,
     observer: Arc<dyn Observer>,
@@ -192,7 +195,7 @@ struct Door {
 impl Door {
     fn enter(&self, socket: TcpStream, peer: SocketAddr) {
         let open: usize = self.seats.iter().map(|(_, load)| load.connections.load(Ordering::Relaxed)).sum();
-        let (place, within) = self.addresses.enter(peer.ip());
+        let (place, within) = self.addresses.enter(peer.ip(), &self.uncounted);
         let refused = self.refused.connections.load(Ordering::Relaxed);
         let is_admitted = open - refused.min(open) < self.connections_max && within;
         if !is_admitted && refused >= REFUSED_MAX {
@@ -209,7 +212,9 @@ impl Door {
         if socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true)).is_ok() {
             let _counted = Counted::new(load);
             let _refused = (!is_admitted).then(|| Counted::new(&self.refused));
-            let seated = Seated { socket, peer, is_admitted, _counted, _refused, _place: place };
+            // Who is only told that there are too many takes no place of those who are served.
+            let _place = is_admitted.then_some(place);
+            let seated = Seated { socket, peer, is_admitted, _counted, _refused, _place };
             // A worker that is gone has ended the process.
             let _ = sender.send(Message::Connection(seated));
         }
@@ -259,7 +264,9 @@ async fn work<W: Worker>(floor: Rc<Floor<W>>, mut messages: mpsc::UnboundedRecei
             break;
         }
     }
-    while context.load.connections.load(Ordering::Relaxed) > 0 {
+    // Over HTTP/2 requests are tasks of their own, and may outlast their connection for a moment.
+    while context.load.connections.load(Ordering::Relaxed) + context.load.requests.load(Ordering::Relaxed) > 0
+    {
         ticks.tick().await;
         while let Ok(Message::Connection(seated)) = messages.try_recv() {
             open(&floor, seated);

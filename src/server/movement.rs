@@ -21,6 +21,8 @@ pub struct Movement {
     pub abandoned: Cell<u64>,
     /// Requests being answered.
     pub in_flight: Cell<usize>,
+    /// Bytes that came since something last went on.
+    pub read: Cell<usize>,
     /// A request came, or a piece of an answer.
     pub progressed: Cell<bool>,
     /// Bytes are waiting to be taken by the caller.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// How connections are accepted and how long they may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -14,6 +16,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// The most of them from one address (IPv6: one /64 network).
     pub connections_per_address_max: usize,
+    /// Networks whose connections are not counted by address: proxies, behind which many callers stand.
+    pub uncounted: Vec<IpNet>,
     /// The largest header block, in bytes.
     pub header_bytes_max: usize,
     /// The most header fields.

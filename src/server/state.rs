@@ -10,8 +10,10 @@ use crate::server::fault::Fault;
 use crate::server::movement::Movement;
 use crate::server::settings::Settings;
 
-/// The least that a caller has to take of a waiting answer in `idle_timeout`, in bytes.
-const TAKEN_BYTES_MIN: usize = 16 * 1024;
+/// The least that a caller has to take of a waiting answer, or send of a body, in `idle_timeout`, in bytes.
+const MOVED_BYTES_MIN: usize = 16 * 1024;
+/// How long a connection that is to end is waited for while nothing is being answered on it.
+const ENDING_GRACE: Duration = Duration::from_secs(5);
 
 /// What is known of an open connection, for the look at all of them every tick.
 pub struct State {
@@ -27,14 +29,14 @@ pub struct State {
     age_max: Duration,
     /// When something last moved, as of the last look.
     moved_at: Cell<Instant>,
+    /// When a request or an answer last went on, as of the last look.
+    progressed_at: Cell<Instant>,
     /// Since when the head of a request is being read, and which it is, as of the last look.
     head_since: Cell<Option<(Instant, u64)>>,
     /// Since when the caller keeps an answer waiting, as of the last look.
     blocked_since: Cell<Option<Instant>>,
-    /// When a request was last being answered, as of the last look.
-    busy_at: Cell<Instant>,
-    /// When a request or an answer last went on, as of the last look.
-    progressed_at: Cell<Instant>,
+    /// Since when it is to end.
+    ending_since: Cell<Option<Instant>>,
     wished: Cell<Wish>,
     woken: Notify,
 }
@@ -68,10 +70,10 @@ impl State {
             opened: now,
             age_max: jittered(age, port),
             moved_at: Cell::new(now),
+            progressed_at: Cell::new(now),
             head_since: Cell::new(None),
             blocked_since: Cell::new(None),
-            busy_at: Cell::new(now),
-            progressed_at: Cell::new(now),
+            ending_since: Cell::new(None),
             wished: Cell::new(Wish::GoOn),
             woken: Notify::new(),
         }
@@ -91,9 +93,17 @@ impl State {
     /// Wishes something of the connection.
     pub fn wish(&self, wish: Wish) {
         if wish > self.wished.get() {
+            if self.ending_since.get().is_none() {
+                self.ending_since.set(Some(Instant::now()));
+            }
             self.wished.set(wish);
             self.woken.notify_one();
         }
+    }
+
+    /// Whether it should have ended by now: what still comes on it is told so.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.ending_since.get().is_some_and(|since| now.saturating_duration_since(since) > ENDING_GRACE)
     }
 
     /// Looks whether it takes too long.
@@ -103,34 +113,41 @@ impl State {
             self.moved_at.set(now);
         }
         let in_flight = movement.in_flight.get() > 0;
-        if in_flight {
-            self.busy_at.set(now);
-        }
-        if movement.progressed.replace(false) {
+        // Bytes of an upload are progress; the few of frames that carry nothing are not.
+        let has_come = in_flight && movement.read.get() >= MOVED_BYTES_MIN;
+        if movement.progressed.replace(false) || has_come {
+            movement.read.set(0);
             self.progressed_at.set(now);
         }
         self.look_at_head(limits, now, in_flight);
-        let age = now - self.opened;
+        let is_stuck = self.is_stuck(limits, now);
+        self.wish(if is_stuck { Wish::EndNow } else { self.judge(limits, now, in_flight) });
+    }
+
+    fn judge(&self, limits: &Settings, now: Instant, in_flight: bool) -> Wish {
         let idle = match self.is_admitted {
             true => limits.idle_timeout,
             false => limits.header_timeout,
         };
-        let is_stuck = self.is_stuck(limits, now);
+        let is_past = |since: &Cell<Instant>| now.saturating_duration_since(since.get()) > idle;
+        if is_past(&self.moved_at) {
+            return Wish::EndNow;
+        }
+        if self.ending_since.get().is_some() {
+            let is_left = is_past(&self.progressed_at) || !in_flight && self.is_overdue(now);
+            return if is_left { Wish::EndNow } else { Wish::EndBetweenRequests };
+        }
+        let age = now.saturating_duration_since(self.opened);
         // Frames that carry no request keep an HTTP/2 connection moving, but not in use.
-        let is_unused = self.has_streams && now - self.busy_at.get() > idle;
-        // Nor does an answer that nobody takes keep a connection that is to end.
-        let is_ending = self.wished.get() > Wish::GoOn;
-        let is_left = is_ending && (is_unused || now - self.progressed_at.get() > idle);
-        if is_stuck || is_left || now - self.moved_at.get() > idle {
-            self.wish(Wish::EndNow);
-        } else if is_unused
-            || age > self.age_max + limits.idle_timeout
-            || age > self.age_max && self.has_streams
-        {
-            self.wish(Wish::EndBetweenRequests);
-        } else if age > self.age_max {
+        let is_unused = self.has_streams && !in_flight && is_past(&self.progressed_at);
+        let age_max = self.age_max + if self.has_streams { Duration::ZERO } else { limits.idle_timeout };
+        if is_unused || age > age_max {
+            return Wish::EndBetweenRequests;
+        }
+        if age > self.age_max {
             self.is_old.set(true);
         }
+        Wish::GoOn
     }
 
     /// Has a head refused that takes too long.
@@ -167,7 +184,7 @@ impl State {
             return false;
         }
         self.blocked_since.set(Some(now));
-        movement.written.replace(0) < TAKEN_BYTES_MIN
+        movement.written.replace(0) < MOVED_BYTES_MIN
     }
 }
 

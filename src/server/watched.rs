@@ -90,6 +90,7 @@ impl Watched {
         ready!(self.stream().poll_read(cx, &mut buffer))?;
         self.movement.moved.set(true);
         let received = buffer.filled();
+        self.movement.read.set(self.movement.read.get().saturating_add(received.len()));
         if received.is_empty() {
             self.at_end = true;
             return Poll::Ready(Ok(true));
