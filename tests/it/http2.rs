@@ -1,29 +1,16 @@
 //! HTTP/2 on both sides: the verdicts of HTTP/1.1, many at a time, and nothing that a peer can bend.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, Version};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio_rustls::TlsAcceptor;
 
-use crate::authority::{Authority, Identity, connect};
+use crate::authority::{Authority, connect};
 use crate::http2_caller::{Caller, Frames};
 use crate::http2_raw::{
     CONTINUATION, DATA, END_STREAM, HEADERS, PING, RST_STREAM, Raw, SETTINGS, block, raw_order, raw_read,
 };
-use crate::stage::{BLOCKED, CUSTOMER, Stage, order, orders};
+use crate::stage::{BLOCKED, CUSTOMER, order, orders};
 use crate::tls::secured;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -216,154 +203,4 @@ fn too_large_a_head_is_refused() {
     assert_eq!((answer.status, answer.reason().as_str()), (431, "headers_too_large"));
     let read = Caller::request("GET", "/v1/customers", &[("authorization", &agent)], Frames::default());
     assert_eq!(caller.send(read).status, 200, "the connection goes on");
-}
-
-/// What an upstream over HTTP/2 saw of a request.
-#[derive(Clone, Debug)]
-struct Seen {
-    target: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
-}
-
-/// An upstream that speaks HTTP/2 over TLS and answers everything with trailers.
-struct Upstream {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    connections: Arc<Mutex<usize>>,
-    _runtime: Runtime,
-}
-
-impl Upstream {
-    fn start(identity: &Identity) -> Upstream {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_protocol_versions(&[&TLS13])
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate], key)
-                .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (seen, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-        let (all_seen, opened) = (Arc::clone(&seen), Arc::clone(&connections));
-        runtime.spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (acceptor, seen, opened) = (acceptor.clone(), Arc::clone(&all_seen), Arc::clone(&opened));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(socket).await else { return };
-                    *opened.lock().unwrap() += 1;
-                    let service = service_fn(|request| answer(request, Arc::clone(&seen)));
-                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        Upstream { address, seen, connections, _runtime: runtime }
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-) -> Result<Response<Frames>, Infallible> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.expect("a whole request");
-    let trailers = body.trailers().cloned();
-    let one = Seen {
-        target: head.uri.to_string(),
-        headers: head.headers,
-        body: body.to_bytes().to_vec(),
-        trailers,
-    };
-    seen.lock().unwrap().push(one);
-    let trailers = [("x-sum", "7"), ("x-partner-tenant", "other"), ("countersign-decision", "forged")];
-    let response = Response::builder().status(201).version(Version::HTTP_2).header("trailer", "x-sum");
-    Ok(response.body(Frames::of(b"{\"id\":\"o1\"}", &trailers)).unwrap())
-}
-
-fn before(upstream: &Upstream, authority: &Authority) -> Stage {
-    let url = format!("url: https://localhost:{}", upstream.address.port());
-    Stage::edited("", |text, folder| {
-        authority.identity(1).write(folder, "server");
-        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-        let start = text.find("url: http").unwrap();
-        let end = start + text[start..].find(',').unwrap();
-        let text = text.replacen(&text[start..end], &format!("{url}, tls: {{ ca_file: ca.pem }}"), 1);
-        text.replacen("workers", "tls: { certificate: server.pem, private_key: server.key }, workers", 1)
-    })
-}
-
-#[test]
-fn an_upstream_that_offers_http_2_is_spoken_to_in_it() {
-    let authority = Authority::new();
-    let upstream = Upstream::start(&authority.identity(2));
-    let mut stage = before(&upstream, &authority);
-    let mut caller = Caller::connect(&authority, stage.address());
-    let agent = stage.agent();
-    let headers = [JSON, ("authorization", agent.as_str()), ("te", "trailers")];
-    let body = order();
-    let trailers = [("x-sum", "7"), ("x-partner-tenant", "other"), ("authorization", "Bearer other")];
-    let order = Caller::request("POST", &orders(CUSTOMER), &headers, Frames::of(body.as_bytes(), &trailers));
-    let upload = Caller::request(
-        "POST",
-        &format!("/v1/customers/{CUSTOMER}/orders/o1/attachment"),
-        &headers,
-        Frames::of(b"a file", &trailers),
-    );
-    for request in [order, upload] {
-        let answer = caller.send(request);
-        assert_eq!(answer.status, 201);
-        assert_eq!(
-            answer.trailers,
-            [("x-sum".to_owned(), "7".to_owned())],
-            "trailers pass, identity does not"
-        );
-    }
-    let seen = upstream.seen();
-    let host = format!("https://localhost:{}", upstream.address.port());
-    assert_eq!(seen[0].target, format!("{host}{}", orders(CUSTOMER)));
-    assert_eq!(seen[0].body, body.as_bytes());
-    assert_eq!(seen[0].headers.get("te").unwrap(), "trailers");
-    assert_eq!(seen[0].headers.get("x-forwarded-host").unwrap(), "localhost");
-    assert_eq!(seen[0].headers.get("host"), None);
-    assert_eq!(seen[0].trailers, None, "what is not judged does not go with what is");
-    let passed = seen[1].trailers.as_ref().expect("the trailers of a stream");
-    assert_eq!((passed.len(), passed.get("x-sum").unwrap().to_str().unwrap()), (1, "7"));
-    // Many at a time share connections; over HTTP/1.1 the same upstream is reached.
-    let requests = (0..200)
-        .map(|_| Caller::request("POST", &orders(CUSTOMER), &headers, Frames::of(body.as_bytes(), &[])));
-    assert!(caller.send_all(requests.collect()).iter().all(|answer| answer.status == 201));
-    let opened = *upstream.connections.lock().unwrap();
-    assert!(opened < 100, "{opened} connections for 200 requests");
-    let (mut plain, _) = connect(&Arc::new(authority.client(None, &[&TLS13])), stage.address()).unwrap();
-    plain.send(&stage.request("POST", &orders(CUSTOMER), &[("TE", "trailers")], body.as_bytes()));
-    let answer = plain.read();
-    assert_eq!((answer.status, answer.trailers.len()), (201, 1));
-    let outcomes = stage.stop().iter().filter(|record| record["kind"] == "outcome").count();
-    assert_eq!(outcomes, 203);
-}
-
-#[test]
-fn an_upstream_of_another_authority_is_not_trusted() {
-    let authority = Authority::new();
-    let upstream = Upstream::start(&Authority::new().identity(2));
-    let stage = before(&upstream, &authority);
-    let mut caller = Caller::connect(&authority, stage.address());
-    let agent = stage.agent();
-    let headers = [JSON, ("authorization", agent.as_str())];
-    let request = Caller::request("POST", &orders(CUSTOMER), &headers, Frames::of(order().as_bytes(), &[]));
-    assert_eq!(caller.send(request).reason(), "upstream_unreachable");
-    assert_eq!(upstream.seen().len(), 0);
 }

@@ -172,6 +172,16 @@ impl Raw {
         }
     }
 
+    /// Reads until the headers of that stream, whatever GOAWAY says.
+    pub fn status_past_goaway(&mut self, stream: u32) -> Option<()> {
+        loop {
+            match self.read().ok()? {
+                (HEADERS, _, of, _) if of == stream => return Some(()),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether the connection has been ended.
     pub fn is_over(&mut self) -> bool {
         loop {
