@@ -42,6 +42,8 @@ pub enum Sender {
 /// The requests on a shared connection.
 pub struct Streams {
     in_use: Cell<usize>,
+    /// It takes no further request: one was not answered in time, and the others may not be either.
+    retired: Cell<bool>,
     connection: RefCell<Pin<Box<Shared>>>,
 }
 
@@ -94,7 +96,7 @@ impl Sender {
     pub fn is_closed(&self) -> bool {
         match self {
             Sender::One(sender) => sender.is_closed(),
-            Sender::Many(sender, _) => sender.is_closed(),
+            Sender::Many(sender, streams) => sender.is_closed() || streams.retired.get(),
         }
     }
 
@@ -106,6 +108,13 @@ impl Sender {
                 streams.in_use.set(streams.in_use.get() + 1);
                 Some((Sender::Many(sender.clone(), Rc::clone(streams)), Hold(Rc::clone(streams))))
             }
+        }
+    }
+
+    /// Lets a shared connection end with the requests that are under way on it.
+    pub fn retire(&self) {
+        if let Sender::Many(_, streams) = self {
+            streams.retired.set(true);
         }
     }
 
@@ -182,7 +191,11 @@ async fn many(io: TokioIo<TlsStream<TcpStream>>) -> io::Result<Sender> {
         .handshake(io)
         .await
         .map_err(io::Error::other)?;
-    let streams = Rc::new(Streams { in_use: Cell::new(0), connection: RefCell::new(Box::pin(connection)) });
+    let streams = Rc::new(Streams {
+        in_use: Cell::new(0),
+        retired: Cell::new(false),
+        connection: RefCell::new(Box::pin(connection)),
+    });
     let polled = Rc::clone(&streams);
     tokio::task::spawn_local(poll_fn(move |cx| {
         // Whoever waits for an answer on it learns of its end by itself.

@@ -139,7 +139,10 @@ impl Pool {
             let answer =
                 self.deadlines.within(until.clone(), pin!(lease.sender.send(request, settings))).await;
             match answer {
-                Err(_) => return Err(Failure::Timeout),
+                Err(_) => {
+                    lease.sender.retire();
+                    return Err(Failure::Timeout);
+                }
                 Ok(Ok(response)) => return Ok((response, lease)),
                 Ok(Err(mut error)) => match error.take_message() {
                     Some(unsent) if !is_new => request = unsent,

@@ -40,6 +40,7 @@ pub async fn forward(
         Err(failure) => {
             let reason = match &failure {
                 Failure::Connect(_) | Failure::ConnectTimeout => Reason::UpstreamUnreachable,
+                Failure::Broken(error) if error.is_parse() => Reason::UpstreamInvalid,
                 Failure::Broken(_) => Reason::UpstreamInterrupted,
                 Failure::Timeout => Reason::UpstreamTimeout,
                 Failure::CallerBroke => Reason::BodyIncomplete,

@@ -51,6 +51,7 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     let mut hosts = 0;
     let mut encodings = 0;
     let mut lengths = 0;
+    let mut has_body = false;
     for (name, value) in &parts.headers {
         match *name {
             header::HOST => {
@@ -59,6 +60,7 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
             }
             header::TRANSFER_ENCODING => {
                 encodings += 1;
+                has_body = true;
                 if encodings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                     return refuse(Reason::AmbiguousRequest, "the transfer encoding is not just `chunked`");
                 }
@@ -85,6 +87,7 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
             }
             header::CONTENT_LENGTH => {
                 lengths += 1;
+                has_body |= value != "0";
                 head.dropped.push(name.clone());
             }
             _ => match kind(name.as_str()) {
@@ -102,6 +105,10 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
     }
     if lengths > 1 || lengths + encodings > 1 {
         return refuse(Reason::AmbiguousRequest, "the body has more than one length");
+    }
+    if has_body && head.method.is_read() {
+        // A server that does not expect one would take it for the next request (RFC 9110 section 9.3.1).
+        return refuse(Reason::AmbiguousRequest, "a read has no body");
     }
     let names_host = parts.uri.authority().is_some();
     match (hosts, parts.version) {
@@ -256,6 +263,10 @@ fn is_kept_back(name: &HeaderName) -> bool {
 /// Removes what the upstream's answer must not carry on: hop-by-hop headers, those that `Connection` names, identity.
 pub fn strip_answer(headers: &mut HeaderMap) {
     let mut dropped = Vec::new();
+    // An answer in chunks has no other length (RFC 9112 section 6.3).
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        dropped.push(header::CONTENT_LENGTH);
+    }
     for (name, value) in headers.iter() {
         if *name == header::CONNECTION {
             dropped.push(header::CONNECTION);

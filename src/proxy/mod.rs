@@ -148,15 +148,11 @@ impl Passage {
             Route::Stream(operation, class) => {
                 let request = extract::streamed_request(operation, class);
                 let known = Known { request: Some(&request), ..known };
-                self.judge(
-                    parts,
-                    &head,
-                    Outgoing::streamed(body, self.now.mono, headers::strip_trailers),
-                    &request,
-                    &identified,
-                    known,
-                )
-                .await
+                let outgoing = match head.method.is_read() {
+                    true => Outgoing::Whole(Bytes::new()),
+                    false => Outgoing::streamed(body, self.now.mono, headers::strip_trailers),
+                };
+                self.judge(parts, &head, outgoing, &request, &identified, known).await
             }
             Route::Judge(endpoint) => {
                 let held = match intake::read_body(body, &self.snapshot.limits, &self.worker, self.now).await

@@ -162,6 +162,8 @@ struct HeadScan {
 impl HeadScan {
     /// The head's length, once it is whole. Called with more of the same head each time.
     fn run(&mut self, head: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Fault> {
+        // No further than a head may reach: what it is refused for must not depend on how much has arrived.
+        let head = &head[..head.len().min(limits.bytes_max + 1)];
         while let Some(hit) = memchr2(b'\r', b'\n', &head[self.looked..]) {
             let end = self.looked + hit;
             match (head[end], head.get(end + 1)) {
