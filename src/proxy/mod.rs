@@ -1,5 +1,6 @@
 //! The request path, top to bottom: route, caller, intake, plan, statuses, decision, record, answer.
 
+mod caller;
 pub mod deny;
 mod echoed;
 pub mod exchange;
@@ -12,6 +13,7 @@ pub mod ids;
 pub mod intake;
 pub mod messages;
 pub mod orders;
+mod passage;
 pub mod peer;
 pub mod pending;
 pub mod snapshot;
@@ -19,64 +21,37 @@ pub mod worker;
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, TRAILER};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, TRAILER};
 use http::request::Parts;
 use http::{Request as HttpRequest, Response, Version};
 use hyper::body::Incoming;
 
-use crate::agreements::LookupCounts;
-use crate::audit::record::DecisionParts;
-use crate::audit::writer::{NotRecorded, OnFailure, Receipt};
+use crate::audit::writer::OnFailure;
 use crate::client::Outgoing;
 use crate::clock::Now;
 use crate::extract::{self, Refusal};
-use crate::identity::ring::{Asked, Ring};
-use crate::identity::tokens::{Generation, TokenLookup};
-use crate::identity::{self, Identified, Unidentified};
+use crate::identity::Identified;
 use crate::policy::Route;
-use crate::policy::agreement::Statuses;
-use crate::policy::decision::{Decision, Effect, Need, Outcome, Permit, Verdict};
+use crate::policy::decision::{Decision, Permit};
 use crate::policy::facts::{Facts, Request};
 use crate::policy::operation::{Class, OperationId};
 use crate::policy::path::Path;
 use crate::policy::reason::Reason;
-use crate::proxy::deny::Denial;
 use crate::proxy::echoed::Echoed;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
 use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
-use crate::proxy::headers::{Added, Head, MS_CORRELATION_ID, MS_REQUEST_ID, NOTICE, TRACEPARENT};
-use crate::proxy::ids::DecisionId;
+use crate::proxy::headers::{Added, Head, NOTICE};
+use crate::proxy::passage::{Known, Passage};
 use crate::proxy::peer::Peer;
-use crate::proxy::worker::{InForce, Worker};
+use crate::proxy::worker::Worker;
 use crate::server::Fault;
 
 /// The first segment of the gateway's own paths; they are never forwarded.
 const OWN_PATHS: &str = ".countersign";
-
-/// One request on its way through.
-struct Passage {
-    worker: Rc<Worker>,
-    snapshot: Rc<InForce>,
-    id: DecisionId,
-    now: Now,
-    peer: Rc<Peer>,
-}
-
-/// What is known when the decision is recorded.
-#[derive(Clone, Copy, Default)]
-struct Known<'a> {
-    method: &'a str,
-    path: &'a str,
-    operation: Option<OperationId>,
-    identified: Option<&'a Identified>,
-    request: Option<&'a Request>,
-    statuses: Option<(&'a [Need], &'a Statuses)>,
-}
 
 /// Answers one request. A panic in it answers 500 and costs no other request anything.
 pub async fn handle(
@@ -360,185 +335,5 @@ impl Passage {
         self.snapshot.allowed[OperationId::OWN.index()].inc();
         let shared = &self.worker.shared;
         pending::answer(shared, &self.snapshot, identified, &parts.headers, self.now).await
-    }
-
-    /// Who sent it. Only a key that its issuer may have published since is waited for.
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identified, (Reason, Option<&'static str>)> {
-        let token = match headers::bearer(headers) {
-            Ok(Some(token)) => token,
-            Ok(None) => return Err((Reason::TokenMissing, None)),
-            Err(refusal) => return Err((refusal.reason, Some(refusal.detail))),
-        };
-        let (identified, lookup) = self.identify_now(token);
-        let metrics = &self.worker.shared.metrics;
-        match lookup {
-            TokenLookup::Hit => metrics.tokens_cached.inc(),
-            TokenLookup::Miss => metrics.tokens_verified.inc(),
-        }
-        match identified {
-            Ok(identified) => Ok(identified),
-            Err(Unidentified::Denied(reason, detail)) => Err((reason, detail)),
-            // On the heap: few requests have to wait for a key.
-            Err(Unidentified::KeyUnknown(rings)) => Box::pin(self.identify_with_new_keys(token, rings)).await,
-        }
-    }
-
-    /// Asks the issuers for keys that a token names and nobody knows yet.
-    async fn identify_with_new_keys(
-        &self,
-        token: &str,
-        rings: Vec<Arc<Ring>>,
-    ) -> Result<Identified, (Reason, Option<&'static str>)> {
-        let asked: Vec<_> = rings.iter().map(|ring| ring.ask()).collect();
-        let mut is_fresh = true;
-        for asked in asked {
-            is_fresh &= asked.await == Asked::Fetched;
-        }
-        // Whatever came of it: another request's fetch may have brought the key meanwhile.
-        match (self.identify_now(token).0, is_fresh) {
-            (Ok(identified), _) => Ok(identified),
-            (Err(Unidentified::Denied(reason, detail)), _) => Err((reason, detail)),
-            (Err(Unidentified::KeyUnknown(_)), true) => {
-                Err((Reason::TokenInvalid, Some("the token's key is not known")))
-            }
-            (Err(Unidentified::KeyUnknown(_)), false) => Err((Reason::KeysUnavailable, None)),
-        }
-    }
-
-    fn identify_now(&self, token: &str) -> (Result<Identified, Unidentified>, TokenLookup) {
-        let snapshot = &*self.snapshot;
-        let shared = &self.worker.shared;
-        // Read before the keys: what an older set proved must not pass for the work of a newer one.
-        let generation = Generation { configuration: snapshot.generation, keys: shared.keys.generation() };
-        identity::identify(
-            &snapshot.verifier,
-            &snapshot.partners,
-            &shared.tokens,
-            &mut self.worker.near_tokens.borrow_mut(),
-            generation,
-            token,
-            self.now,
-        )
-    }
-
-    /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.
-    fn give_ids(&self, headers: &mut HeaderMap) {
-        for name in [MS_REQUEST_ID, MS_CORRELATION_ID] {
-            if !headers.contains_key(&name) {
-                let guid = self.worker.ids.guid();
-                headers.insert(name, HeaderValue::from_str(guid.as_str()).expect("a GUID is plain text"));
-            }
-        }
-        if !headers.contains_key(TRACEPARENT) {
-            headers.insert(TRACEPARENT, self.worker.ids.traceparent());
-        }
-    }
-
-    /// The verified partner and roles, as headers. Callers send many requests in a row: those of the last one are kept.
-    fn identity_headers(&self, identified: &Identified) -> (HeaderValue, HeaderValue) {
-        let key = (identified.caller.partner.tenant, identified.caller.roles, self.snapshot.generation);
-        let mut last = self.worker.last_identity.borrow_mut();
-        match &*last {
-            Some((known, partner, roles)) if *known == key => (partner.clone(), roles.clone()),
-            _ => {
-                let roles: Vec<&str> = self.snapshot.policy.roles.of(key.1).collect();
-                let partner = HeaderValue::from_str(key.0.text().as_str()).expect("a GUID is plain text");
-                let roles = HeaderValue::from_str(&roles.join(",")).unwrap_or(HeaderValue::from_static(""));
-                *last = Some((key, partner.clone(), roles.clone()));
-                (partner, roles)
-            }
-        }
-    }
-
-    fn record(
-        &self,
-        received: &HeaderMap,
-        decision: &Decision,
-        known: Known<'_>,
-    ) -> Result<Receipt, NotRecorded> {
-        let snapshot = &*self.snapshot;
-        let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
-        let parts = DecisionParts {
-            id: self.id.as_str(),
-            revision: &snapshot.revision,
-            policy: &snapshot.policy,
-            decision,
-            caller: known.identified.map(|identified| &identified.caller),
-            oid: known.identified.and_then(|identified| identified.claims.oid.as_deref()),
-            appid: known.identified.and_then(|identified| identified.claims.appid.as_deref()),
-            address: forwarded::origin(received, &self.peer, &snapshot.trusted),
-            ms_request_id: headers::text(received, &MS_REQUEST_ID),
-            ms_correlation_id: headers::text(received, &MS_CORRELATION_ID),
-            method: known.method,
-            path: known.path,
-            operation: &snapshot.policy.operations[operation.index()].name,
-            request: known.request,
-            statuses: known.statuses,
-            at: self.now.wall,
-            duration_us: self.now.mono.elapsed().as_micros() as u64,
-        };
-        self.worker.lane.borrow_mut().decision(&parts)
-    }
-
-    fn refuse(&self, parts: &Parts, refusal: Refusal, known: Known<'_>) -> Response<AnswerBody> {
-        let decision = Decision::refused(refusal.reason, Some(refusal.detail));
-        self.deny(&parts.headers, &decision, known)
-    }
-
-    /// Records a denial and answers it. One that can not be recorded is still a denial.
-    fn deny(&self, received: &HeaderMap, decision: &Decision, known: Known<'_>) -> Response<AnswerBody> {
-        let _ = self.record(received, decision, known);
-        self.count_findings(decision);
-        self.answer_denied(received, decision, known)
-    }
-
-    fn answer_denied(
-        &self,
-        received: &HeaderMap,
-        decision: &Decision,
-        known: Known<'_>,
-    ) -> Response<AnswerBody> {
-        let snapshot = &*self.snapshot;
-        let operation = known.operation.unwrap_or(OperationId::UNKNOWN);
-        if let Verdict::Deny(reason) = decision.verdict() {
-            let name = &snapshot.policy.operations[operation.index()].name;
-            self.worker.shared.metrics.denied(name, reason.as_str());
-        }
-        self.worker.shared.metrics.decided(self.now.mono.elapsed());
-        deny::answer(&self.denial(received, decision, known), received)
-    }
-
-    fn denial<'a>(&'a self, received: &HeaderMap, decision: &'a Decision, known: Known<'a>) -> Denial<'a> {
-        Denial {
-            policy: &self.snapshot.policy,
-            decision,
-            id: self.id.as_str(),
-            caller: known.identified.map(|identified| &identified.caller),
-            request: known.request,
-            needs: known.statuses.map_or(&[], |(needs, _)| needs),
-            language: self.snapshot.catalogue.choose(received),
-        }
-    }
-
-    fn notice(&self, received: &HeaderMap, decision: &Decision, known: Known<'_>) -> Option<HeaderValue> {
-        let told = decision.findings().iter().any(|finding| finding.effect == Effect::Notice);
-        told.then(|| deny::notice(&self.denial(received, decision, known))).flatten()
-    }
-
-    fn count(&self, counts: LookupCounts) {
-        let metrics = &self.worker.shared.metrics;
-        metrics.lookup_hits.inc_by(counts.hits.into());
-        metrics.lookup_misses.inc_by(counts.misses.into());
-    }
-
-    fn count_findings(&self, decision: &Decision) {
-        for finding in decision.findings() {
-            let name = match (finding.outcome, finding.effect) {
-                (Outcome::Met, _) => continue,
-                (Outcome::Waived(_), _) => "waived",
-                (_, effect) => effect.as_str(),
-            };
-            self.worker.shared.metrics.finding(&self.snapshot.policy.rules[finding.rule].name, name);
-        }
     }
 }

@@ -1,0 +1,102 @@
+//! Who sent a request: its token, and the headers that say it to the upstream.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderValue};
+
+use crate::identity::ring::{Asked, Ring};
+use crate::identity::tokens::{Generation, TokenLookup};
+use crate::identity::{self, Identified, Unidentified};
+use crate::policy::reason::Reason;
+use crate::proxy::headers::{self, MS_CORRELATION_ID, MS_REQUEST_ID, TRACEPARENT};
+use crate::proxy::passage::Passage;
+
+impl Passage {
+    /// Who sent it. Only a key that its issuer may have published since is waited for.
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Identified, (Reason, Option<&'static str>)> {
+        let token = match headers::bearer(headers) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Err((Reason::TokenMissing, None)),
+            Err(refusal) => return Err((refusal.reason, Some(refusal.detail))),
+        };
+        let (identified, lookup) = self.identify_now(token);
+        let metrics = &self.worker.shared.metrics;
+        match lookup {
+            TokenLookup::Hit => metrics.tokens_cached.inc(),
+            TokenLookup::Miss => metrics.tokens_verified.inc(),
+        }
+        match identified {
+            Ok(identified) => Ok(identified),
+            Err(Unidentified::Denied(reason, detail)) => Err((reason, detail)),
+            // On the heap: few requests have to wait for a key.
+            Err(Unidentified::KeyUnknown(rings)) => Box::pin(self.identify_with_new_keys(token, rings)).await,
+        }
+    }
+
+    /// Asks the issuers for keys that a token names and nobody knows yet.
+    async fn identify_with_new_keys(
+        &self,
+        token: &str,
+        rings: Vec<Arc<Ring>>,
+    ) -> Result<Identified, (Reason, Option<&'static str>)> {
+        let asked: Vec<_> = rings.iter().map(|ring| ring.ask()).collect();
+        let mut is_fresh = true;
+        for asked in asked {
+            is_fresh &= asked.await == Asked::Fetched;
+        }
+        // Whatever came of it: another request's fetch may have brought the key meanwhile.
+        match (self.identify_now(token).0, is_fresh) {
+            (Ok(identified), _) => Ok(identified),
+            (Err(Unidentified::Denied(reason, detail)), _) => Err((reason, detail)),
+            (Err(Unidentified::KeyUnknown(_)), true) => {
+                Err((Reason::TokenInvalid, Some("the token's key is not known")))
+            }
+            (Err(Unidentified::KeyUnknown(_)), false) => Err((Reason::KeysUnavailable, None)),
+        }
+    }
+
+    fn identify_now(&self, token: &str) -> (Result<Identified, Unidentified>, TokenLookup) {
+        let snapshot = &*self.snapshot;
+        let shared = &self.worker.shared;
+        // Read before the keys: what an older set proved must not pass for the work of a newer one.
+        let generation = Generation { configuration: snapshot.generation, keys: shared.keys.generation() };
+        identity::identify(
+            &snapshot.verifier,
+            &snapshot.partners,
+            &shared.tokens,
+            &mut self.worker.near_tokens.borrow_mut(),
+            generation,
+            token,
+            self.now,
+        )
+    }
+
+    /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.
+    pub fn give_ids(&self, headers: &mut HeaderMap) {
+        for name in [MS_REQUEST_ID, MS_CORRELATION_ID] {
+            if !headers.contains_key(&name) {
+                let guid = self.worker.ids.guid();
+                headers.insert(name, HeaderValue::from_str(guid.as_str()).expect("a GUID is plain text"));
+            }
+        }
+        if !headers.contains_key(TRACEPARENT) {
+            headers.insert(TRACEPARENT, self.worker.ids.traceparent());
+        }
+    }
+
+    /// The verified partner and roles, as headers. Callers send many requests in a row: those of the last one are kept.
+    pub fn identity_headers(&self, identified: &Identified) -> (HeaderValue, HeaderValue) {
+        let key = (identified.caller.partner.tenant, identified.caller.roles, self.snapshot.generation);
+        let mut last = self.worker.last_identity.borrow_mut();
+        match &*last {
+            Some((known, partner, roles)) if *known == key => (partner.clone(), roles.clone()),
+            _ => {
+                let roles: Vec<&str> = self.snapshot.policy.roles.of(key.1).collect();
+                let partner = HeaderValue::from_str(key.0.text().as_str()).expect("a GUID is plain text");
+                let roles = HeaderValue::from_str(&roles.join(",")).unwrap_or(HeaderValue::from_static(""));
+                *last = Some((key, partner.clone(), roles.clone()));
+                (partner, roles)
+            }
+        }
+    }
+}
