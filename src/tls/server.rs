@@ -90,8 +90,10 @@ pub fn load(settings: &Settings) -> Result<Loaded, String> {
 fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let path = &clients.ca_file;
     let mut roots = RootCertStore::empty();
+    // A session that began without a certificate must not go on where one is required.
+    add(trust, if clients.required { b"required" } else { b"optional" });
     for certificate in files::certificates(path)? {
-        trust.update(&certificate);
+        add(trust, &certificate);
         roots.add(certificate).map_err(|error| {
             format!("{} holds a certificate that can not be trusted: {error}", path.display())
         })?;
@@ -100,8 +102,8 @@ fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn Cl
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if let Some(path) = &clients.crl_file {
         let lists: Vec<CertificateRevocationListDer<'static>> = files::revocation_lists(path)?;
-        trust.update(b"revocation lists");
-        lists.iter().for_each(|list| trust.update(list));
+        add(trust, b"revocation lists");
+        lists.iter().for_each(|list| add(trust, list));
         builder = builder.with_crls(lists);
     }
     if !clients.required {
@@ -109,6 +111,12 @@ fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn Cl
     }
     let lists = clients.crl_file.as_ref().unwrap_or(path);
     builder.build().map_err(|error| format!("{} can not be used: {error}", lists.display()))
+}
+
+/// Adds a part with its length, so that no other parts come to the same.
+fn add(trust: &mut digest::Context, part: &[u8]) {
+    trust.update(&(part.len() as u64).to_be_bytes());
+    trust.update(part);
 }
 
 /// The configuration in force. Connections that are open keep theirs.
@@ -132,8 +140,8 @@ impl Live {
 
     /// Puts another configuration in force.
     ///
-    /// Sessions can be resumed across a new certificate, but not across other authorities or revocation lists: a
-    /// resumed session is not checked against them.
+    /// Sessions can be resumed across a new certificate, but not across other authorities or revocation lists, nor once
+    /// certificates are required that were not: a resumed session is not checked again.
     pub fn replace(&self, mut loaded: Loaded) {
         let current = self.current.load();
         if current.trust == loaded.trust {

@@ -1,7 +1,7 @@
 //! A certificate authority of a test's own, and TLS clients that trust it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,12 +102,21 @@ impl Identity {
 
 /// Does a handshake and says how it went: a connection, and the certificate that was shown.
 pub fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> io::Result<(Connection, Vec<u8>)> {
+    let stream = handshake(config, address)?;
+    let shown = stream.conn.peer_certificates().map_or_else(Vec::new, |chain| chain[0].to_vec());
+    Ok((Connection::over(stream), shown))
+}
+
+/// Does a handshake.
+pub fn handshake(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let mut socket = socket(address);
     let name = ServerName::try_from("localhost").unwrap();
     let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
     while tls.is_handshaking() {
         tls.complete_io(&mut socket)?;
     }
-    let shown = tls.peer_certificates().map_or_else(Vec::new, |chain| chain[0].to_vec());
-    Ok((Connection::over(StreamOwned::new(tls, socket)), shown))
+    Ok(StreamOwned::new(tls, socket))
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind};
 
-use crate::authority::{Authority, Identity, connect};
+use crate::authority::{Authority, Identity, connect, handshake};
+use crate::http::Connection;
 use crate::stage::{CUSTOMER, Stage, eventually, order, orders};
 
 /// A stage that shows the certificate `server.pem`; `more` are further keys of `listen.tls`.
@@ -25,10 +26,17 @@ fn client(authority: &Authority, identity: Option<&Identity>) -> Arc<ClientConfi
 
 /// The status of an order on a connection of its own; `None` where there is no answer.
 fn try_order(stage: &Stage, config: &Arc<ClientConfig>) -> Option<u16> {
-    let (mut connection, _) = connect(config, stage.address()).ok()?;
+    Some(try_order_and_tell(stage, config)?.0)
+}
+
+/// .. with how its handshake went. Whoever has read an answer has what it takes to resume the session.
+fn try_order_and_tell(stage: &Stage, config: &Arc<ClientConfig>) -> Option<(u16, HandshakeKind)> {
+    let stream = handshake(config, stage.address()).ok()?;
+    let kind = stream.conn.handshake_kind()?;
+    let mut connection = Connection::over(stream);
     // With TLS 1.3 a client learns only now that its certificate was refused.
     connection.try_send(&stage.request("POST", &orders(CUSTOMER), &[], order().as_bytes())).ok()?;
-    connection.try_read(false).ok().map(|answer| answer.status)
+    connection.try_read(false).ok().map(|answer| (answer.status, kind))
 }
 
 #[test]
@@ -42,7 +50,7 @@ fn orders_pass_over_both_versions() {
     let proto = seen[0].headers.iter().find(|(name, _)| name == "x-forwarded-proto");
     assert_eq!(proto.map(|(_, value)| value.as_slice()), Some(&b"https"[..]));
     // Whoever speaks no TLS gets no answer, and costs nobody else one.
-    let mut plain = crate::http::Connection::open(stage.address());
+    let mut plain = Connection::open(stage.address());
     plain.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(plain.try_read(false).is_err());
     eventually(|| stage.metric("countersign_connections_total{outcome=\"handshake_failed\"}") == 1.0);
@@ -98,4 +106,48 @@ fn clients_show_certificates_where_they_have_to() {
     std::fs::write(stage.path("crl.pem"), "nothing").unwrap();
     eventually(|| stage.metric("countersign_tls_last_reload_ok") == 0.0);
     assert_eq!(try_order(&stage, &revoked), None, "the last good list stays in force");
+}
+
+#[test]
+fn sessions_go_on_across_a_new_certificate_and_not_across_other_revocation_lists() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let stage = secured(&authority, ", client_ca: ca.pem, client_crl: crl.pem", "");
+        let caller = Arc::new(authority.client(Some(&authority.identity(10)), &[version]));
+        let order = || try_order_and_tell(&stage, &caller);
+        assert_eq!(order(), Some((201, HandshakeKind::Full)), "{version:?}");
+        assert_eq!(order(), Some((201, HandshakeKind::Resumed)), "{version:?}");
+
+        let shown = || {
+            // Somebody new each time: a session that is resumed remembers the certificate it began with.
+            let anybody = Arc::new(authority.client(Some(&authority.identity(12)), &[version]));
+            connect(&anybody, stage.address()).unwrap().1
+        };
+        let first = shown();
+        authority.identity(2).write(stage.folder.path(), "server");
+        eventually(|| shown() != first);
+        assert_eq!(order(), Some((201, HandshakeKind::Resumed)), "{version:?}: a new certificate");
+
+        std::fs::write(stage.path("crl.pem"), authority.revocations(&[99])).unwrap();
+        eventually(|| order() == Some((201, HandshakeKind::Full)));
+        assert_eq!(order(), Some((201, HandshakeKind::Resumed)), "{version:?}");
+    }
+}
+
+#[test]
+fn a_session_without_a_certificate_ends_where_one_is_required() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let stage = secured(&authority, ", client_ca: ca.pem, client_certificates: optional", "");
+        let caller = Arc::new(authority.client(None, &[version]));
+        assert_eq!(try_order_and_tell(&stage, &caller), Some((201, HandshakeKind::Full)), "{version:?}");
+        assert_eq!(try_order_and_tell(&stage, &caller), Some((201, HandshakeKind::Resumed)), "{version:?}");
+        let path = stage.path("countersign.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("optional", "required")).unwrap();
+        assert_eq!(stage.reload().status, 200);
+        // Somebody new each time.
+        eventually(|| try_order(&stage, &Arc::new(authority.client(None, &[version]))).is_none());
+        assert_eq!(try_order_and_tell(&stage, &caller), None, "{version:?}: of a session from before");
+    }
 }
