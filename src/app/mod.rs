@@ -3,6 +3,7 @@
 mod assemble;
 mod certificates;
 mod ledgers;
+mod reload;
 mod signals;
 
 use std::net::SocketAddr;
@@ -20,9 +21,10 @@ use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::Source;
-use crate::app::assemble::{build_snapshot, build_sources, must_not_reload, needs_restart};
+use crate::app::assemble::{build_snapshot, build_sources};
 use crate::app::certificates::Certificates;
 use crate::app::ledgers::{ReadLedger, Reading, Watched, finished, stamp};
+use crate::app::reload::InForce;
 use crate::app::signals::{Signal, Signals};
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::agreements::load_ledger;
@@ -41,8 +43,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often ledgers are looked at.
 const LEDGER_LOOK: Duration = Duration::from_secs(1);
 
-/// Where a reload reads the configuration from.
-pub type Loader = Arc<dyn Fn(Timestamp) -> Result<config::Loaded, String> + Send + Sync>;
+pub use crate::app::reload::Loader;
 
 /// A loader of a file.
 pub fn file_loader(path: PathBuf) -> Loader {
@@ -122,14 +123,12 @@ fn control(
 
 /// The control runtime's own state.
 struct Control {
-    settings: Settings,
-    loader: Loader,
+    in_force: InForce,
     shared: Arc<Shared>,
     server: Option<Server>,
     /// Whether it was ready once.
     ready: bool,
     lane: Lane,
-    generation: u64,
     watched: Vec<Watched>,
     reading: Option<Reading>,
     certificates: Option<Certificates>,
@@ -171,13 +170,11 @@ impl Control {
         tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
         let lane = Lane::new(settings.listen.server.workers, audit, metrics);
         let mut control = Control {
-            settings,
-            loader,
+            in_force: InForce::new(settings, loader, Arc::clone(&shared), generation),
             shared,
             server: Some(server),
             ready: false,
             lane,
-            generation,
             watched,
             reading: None,
             certificates,
@@ -189,7 +186,7 @@ impl Control {
     /// Records what is now in force.
     fn announce(&mut self) {
         let now = Timestamp::now();
-        let settings = &self.settings;
+        let settings = &self.in_force.settings;
         self.lane.revision(now, &settings.revision, VERSION, &settings.policy.effective);
         let metrics = &self.shared.metrics;
         metrics.in_force(VERSION, &settings.revision, now.as_second());
@@ -280,47 +277,28 @@ impl Control {
         }
     }
 
-    /// Loads the configuration anew: all of it is put in force, or nothing is.
     async fn reload(&mut self) -> ReloadReport {
-        let loader = Arc::clone(&self.loader);
-        let loaded = tokio::task::spawn_blocking(move || loader(Timestamp::now())).await;
-        let loaded = match loaded {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return self.refuse(error),
-            Err(_) => return self.refuse("reading the configuration failed".to_owned()),
+        let reloaded = self.in_force.reload().await;
+        self.shared.metrics.reloaded(reloaded.is_ok());
+        let ok = reloaded.is_ok();
+        let report = match reloaded {
+            Ok(reloaded) => {
+                self.watched = reloaded.ledgers;
+                if let (Some(certificates), Some(tls)) =
+                    (&mut self.certificates, &self.in_force.settings.listen.tls)
+                {
+                    certificates.follow(tls);
+                }
+                self.announce();
+                reloaded.report
+            }
+            Err(report) => {
+                let revision = &self.in_force.settings.revision;
+                tracing::error!(%report, revision, "configuration refused; the old one stays in force");
+                report
+            }
         };
-        let report = loaded.report(false);
-        let Some(mut settings) = loaded.settings else { return self.refuse(report) };
-        if let Some(why) = must_not_reload(&self.settings, &settings) {
-            return self.refuse(format!("{report}{why}\n"));
-        }
-        let restart = needs_restart(&self.settings, &settings);
-        let report = match restart.is_empty() {
-            true => report,
-            false => format!("{report}needs a restart: {}\n", restart.join(", ")),
-        };
-        self.generation += 1;
-        let (sources, watched) = build_sources(&settings);
-        self.shared.agreements.renew(&sources);
-        self.shared.keys.adopt(&mut settings.verifier);
-        self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
-        self.watched = watched;
-        if let (Some(certificates), Some(tls)) = (&mut self.certificates, &settings.listen.tls) {
-            certificates.follow(tls);
-        }
-        self.settings = settings;
-        self.shared.metrics.reloaded(true);
-        self.announce();
-        if !restart.is_empty() {
-            tracing::warn!(settings = restart.join(", "), "changed settings need a restart");
-        }
-        ReloadReport { ok: true, revision: self.settings.revision.clone(), report }
-    }
-
-    fn refuse(&self, report: String) -> ReloadReport {
-        self.shared.metrics.reloaded(false);
-        tracing::error!(%report, revision = self.settings.revision, "configuration refused; the old one stays in force");
-        ReloadReport { ok: false, revision: self.settings.revision.clone(), report }
+        ReloadReport { ok, revision: self.in_force.settings.revision.clone(), report }
     }
 
     async fn look_at_certificates(&mut self) {

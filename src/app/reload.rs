@@ -1,0 +1,61 @@
+//! Reloading: another configuration takes the place of the one in force, or nothing of it does.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::app::assemble::{build_snapshot, build_sources, must_not_reload, needs_restart};
+use crate::app::ledgers::Watched;
+use crate::config::{self, Settings};
+use crate::proxy::snapshot::Shared;
+
+/// Where a reload reads the configuration from.
+pub type Loader = Arc<dyn Fn(Timestamp) -> Result<config::Loaded, String> + Send + Sync>;
+
+/// The configuration in force.
+pub struct InForce {
+    /// What it says.
+    pub settings: Settings,
+    loader: Loader,
+    shared: Arc<Shared>,
+    generation: u64,
+}
+
+/// What a reload brought.
+pub struct Reloaded {
+    /// The ledgers to watch from now on.
+    pub ledgers: Vec<Watched>,
+    /// Warnings, and what needs a restart.
+    pub report: String,
+}
+
+impl InForce {
+    /// What was started with.
+    pub fn new(settings: Settings, loader: Loader, shared: Arc<Shared>, generation: u64) -> InForce {
+        InForce { settings, loader, shared, generation }
+    }
+
+    /// Loads the configuration anew: all of it is put in force, or nothing is. The error is the report of why not.
+    pub async fn reload(&mut self) -> Result<Reloaded, String> {
+        let loader = Arc::clone(&self.loader);
+        let loaded = tokio::task::spawn_blocking(move || loader(Timestamp::now())).await;
+        let loaded = loaded.unwrap_or_else(|_| Err("reading the configuration failed".to_owned()))?;
+        let mut report = loaded.report(false);
+        let Some(mut settings) = loaded.settings else { return Err(report) };
+        if let Some(why) = must_not_reload(&self.settings, &settings) {
+            return Err(format!("{report}{why}\n"));
+        }
+        let restart = needs_restart(&self.settings, &settings);
+        if !restart.is_empty() {
+            report += &format!("needs a restart: {}\n", restart.join(", "));
+            tracing::warn!(settings = restart.join(", "), "changed settings need a restart");
+        }
+        self.generation += 1;
+        let (sources, ledgers) = build_sources(&settings);
+        self.shared.agreements.renew(&sources);
+        self.shared.keys.adopt(&mut settings.verifier);
+        self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
+        self.settings = settings;
+        Ok(Reloaded { ledgers, report })
+    }
+}
