@@ -1,21 +1,69 @@
 //! Assembly: settings become sources and snapshots, and two settings are held against each other.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use crate::admin;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::{Source, Sources};
 use crate::app::ledgers::{Watched, stamp_before};
-use crate::config::Settings;
+use crate::config::{Log, Settings};
 use crate::identity::claims::{Issuer, IssuerKeys};
 use crate::identity::keys::VerifyingKey;
 use crate::metrics::Metrics;
 use crate::policy::id::Name;
 use crate::proxy::snapshot::Snapshot;
+use crate::server;
+
+/// What goes on as it was started, whatever later configurations say.
+pub struct Started {
+    listen: server::Settings,
+    has_tls: bool,
+    admin: admin::Settings,
+    audit_path: PathBuf,
+    cache_entries: u64,
+    log: Log,
+}
+
+impl Started {
+    /// What these settings start.
+    pub fn with(settings: &Settings) -> Started {
+        Started {
+            listen: settings.listen.server.clone(),
+            has_tls: settings.listen.tls.is_some(),
+            admin: settings.admin.clone(),
+            audit_path: settings.audit_path.clone(),
+            cache_entries: settings.agreements.cache.entries,
+            log: settings.log.clone(),
+        }
+    }
+
+    /// What runs on, though other settings say otherwise, until a restart.
+    pub fn needs_restart(&self, new: &Settings) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if self.listen != new.listen.server || self.has_tls != new.listen.tls.is_some() {
+            names.push("listen and connection limits");
+        }
+        if self.admin != new.admin {
+            names.push("admin");
+        }
+        if self.audit_path != new.audit_path {
+            names.push("audit.path");
+        }
+        if self.cache_entries != new.agreements.cache.entries {
+            names.push("agreements.cache.entries");
+        }
+        if self.log != new.log {
+            names.push("log");
+        }
+        names
+    }
+}
 
 /// What a running gateway must not be given, though it could be started so.
-pub fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
+pub fn must_not_reload(started: &Started, old: &Settings, new: &Settings) -> Option<String> {
     let usable = |issuer: &Issuer| {
         let fits =
             |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| issuer.algorithms.contains(algorithm));
@@ -37,30 +85,9 @@ pub fn must_not_reload(old: &Settings, new: &Settings) -> Option<String> {
         ));
     }
     // The listener goes on with the time it was started with.
-    (old.listen.server.idle_timeout <= new.upstream.client.response_timeout).then(|| {
+    (started.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
         "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
     })
-}
-
-/// What runs on, though the settings changed, until a restart.
-pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    if old.listen.server != new.listen.server || old.listen.tls.is_some() != new.listen.tls.is_some() {
-        names.push("listen and connection limits");
-    }
-    if old.admin != new.admin {
-        names.push("admin");
-    }
-    if old.audit_path != new.audit_path {
-        names.push("audit.path");
-    }
-    if old.agreements.cache.entries != new.agreements.cache.entries {
-        names.push("agreements.cache.entries");
-    }
-    if old.log != new.log {
-        names.push("log");
-    }
-    names
 }
 
 /// The sources of a configuration, and the ledger files to watch.

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod certificates;
+mod descriptors;
 mod ledgers;
 mod reload;
 mod signals;
@@ -159,9 +160,10 @@ impl Control {
         let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
         let certificates = settings.listen.tls.as_ref().map(Certificates::start).transpose()?;
         let worker_shared = Arc::clone(&shared);
-        let listen = &settings.listen.server;
+        let mut listen = settings.listen.server.clone();
+        listen.connections_max = descriptors::connections(listen.connections_max);
         let live = certificates.as_ref().map(Certificates::live);
-        let server = Server::start(listen, live, Arc::new(Connections(metrics.clone())), move |number| {
+        let server = Server::start(&listen, live, Arc::new(Connections(metrics.clone())), move |number| {
             GatewayWorker(Rc::new(Worker::new(number, Arc::clone(&worker_shared))))
         })
         .map_err(|error| format!("can not listen on {}: {error}", listen.address))?;

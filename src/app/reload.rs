@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::app::assemble::{build_snapshot, build_sources, must_not_reload, needs_restart};
+use crate::app::assemble::{Started, build_snapshot, build_sources, must_not_reload};
 use crate::app::ledgers::Watched;
 use crate::config::{self, Settings};
 use crate::proxy::snapshot::Shared;
@@ -12,10 +12,11 @@ use crate::proxy::snapshot::Shared;
 /// Where a reload reads the configuration from.
 pub type Loader = Arc<dyn Fn(Timestamp) -> Result<config::Loaded, String> + Send + Sync>;
 
-/// The configuration in force.
+/// The configuration in force, and what was started with another one.
 pub struct InForce {
     /// What it says.
     pub settings: Settings,
+    started: Started,
     loader: Loader,
     shared: Arc<Shared>,
     generation: u64,
@@ -32,7 +33,8 @@ pub struct Reloaded {
 impl InForce {
     /// What was started with.
     pub fn new(settings: Settings, loader: Loader, shared: Arc<Shared>, generation: u64) -> InForce {
-        InForce { settings, loader, shared, generation }
+        let started = Started::with(&settings);
+        InForce { settings, started, loader, shared, generation }
     }
 
     /// Loads the configuration anew: all of it is put in force, or nothing is. The error is the report of why not.
@@ -42,10 +44,10 @@ impl InForce {
         let loaded = loaded.unwrap_or_else(|_| Err("reading the configuration failed".to_owned()))?;
         let mut report = loaded.report(false);
         let Some(mut settings) = loaded.settings else { return Err(report) };
-        if let Some(why) = must_not_reload(&self.settings, &settings) {
+        if let Some(why) = must_not_reload(&self.started, &self.settings, &settings) {
             return Err(format!("{report}{why}\n"));
         }
-        let restart = needs_restart(&self.settings, &settings);
+        let restart = self.started.needs_restart(&settings);
         if !restart.is_empty() {
             report += &format!("needs a restart: {}\n", restart.join(", "));
             tracing::warn!(settings = restart.join(", "), "changed settings need a restart");

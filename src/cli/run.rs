@@ -17,20 +17,8 @@ pub fn run(path: &Path) -> Exit {
         Err(error) => return give_up(&error),
     };
     complain(&loaded.report(colour(&std::io::stderr())));
-    let Some(mut settings) = loaded.settings else { return Exit::No };
+    let Some(settings) = loaded.settings else { return Exit::No };
     let log = start_log(&settings.log);
-    // Each connection takes two descriptors: its own and one to the upstream.
-    let wanted = settings.listen.server.connections_max as u64 * 2 + 64;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(limit) if limit < wanted => {
-            tracing::warn!(limit, wanted, "fewer file descriptors than `limits.connections` needs");
-            let spare = limit.saturating_sub(64).max(2) / 2;
-            settings.listen.server.connections_max =
-                settings.listen.server.connections_max.min(spare as usize);
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of file descriptors can not be raised"),
-    }
     match App::start(settings, file_loader(path.to_owned()), true) {
         Ok(app) => {
             tracing::info!(address = %app.address, admin = %app.admin_address, "listening");

@@ -1,7 +1,10 @@
 //! The program as its users run it: what it prints and how it exits.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use crate::http::{Connection, request};
 
 fn countersign(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_countersign"))
@@ -222,6 +225,39 @@ fn every_fault_says_where_what_and_what_instead() {
         let run = countersign(&["run", "--config", file.to_str().unwrap()]);
         assert_eq!(run.status.code(), Some(1), "what `check` refuses does not run: {to}");
     }
+}
+
+#[test]
+fn fewer_descriptors_than_connections_are_no_reason_to_restart() {
+    let (_folder, file) = copied_config();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let open = good.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9090", "127.0.0.1:0");
+    std::fs::write(&file, open).unwrap();
+    let mut gateway = Command::new("sh")
+        .args(["-c", "ulimit -n 256 && exec \"$0\" run --config \"$1\""])
+        .args([env!("CARGO_BIN_EXE_countersign"), file.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(gateway.stderr.take().unwrap());
+    let mut lines =
+        log.lines().map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap_or_default());
+    let message = |line: &serde_json::Value, text: &str| {
+        line["message"].as_str().is_some_and(|found| found.contains(text))
+    };
+    let is_told = lines.any(|line| message(&line, "fewer file descriptors"));
+    let listening = lines.find(|line| message(line, "listening"));
+    let reloaded = listening.map(|line| {
+        let mut connection = Connection::open(line["admin"].as_str().unwrap().parse().unwrap());
+        let headers = [("Host", "localhost"), ("Countersign-Admin", "1")];
+        connection.send(&request("POST", "/reload", &headers, b""));
+        connection.read()
+    });
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    let answer = reloaded.expect("it runs");
+    assert!(is_told && answer.status == 200, "{}", text(&answer.body));
+    assert!(!text(&answer.body).contains("needs a restart"), "{}", text(&answer.body));
 }
 
 #[test]

@@ -263,3 +263,29 @@ fn lanes_number_their_records_without_gaps() {
     assert_eq!(records.iter().filter(|record| record["kind"] == "decision").count(), 100);
     assert_eq!(records.iter().filter(|record| record["kind"] == "outcome").count(), 100);
 }
+
+#[test]
+fn a_reload_is_held_against_what_runs() {
+    let stage = Stage::with("limits: { idle_timeout: 3s }\n");
+    let reload = || {
+        let answer = stage.reload();
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    stage.configure("limits: { idle_timeout: 60s }\n");
+    for _ in 0..2 {
+        let (status, report) = reload();
+        assert_eq!(status, 200, "{report}");
+        assert!(report.contains("needs a restart: listen"), "{report}");
+    }
+    // It waits for answers only as long as it did when it was started.
+    let path = stage.path("countersign.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("response_timeout: 2s", "response_timeout: 20s")).unwrap();
+    let (status, report) = reload();
+    assert_eq!(status, 422, "{report}");
+    assert!(report.contains("the running `limits.idle_timeout`"), "{report}");
+    stage.configure("limits: { idle_timeout: 3s }\n");
+    let (status, report) = reload();
+    assert_eq!(status, 200);
+    assert!(!report.contains("needs a restart"), "what was started is asked for again: {report}");
+}
