@@ -11,6 +11,7 @@ use crate::agreements::source::{Source, Sources};
 use crate::app::ledgers::{Watched, stamp_before};
 use crate::config::{Log, Settings};
 use crate::identity::claims::{Issuer, IssuerKeys};
+use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
 use crate::metrics::Metrics;
 use crate::policy::id::Name;
@@ -62,15 +63,20 @@ impl Started {
     }
 }
 
-/// What a running gateway must not be given, though it could be started so.
-pub fn must_not_reload(started: &Started, old: &Settings, new: &Settings) -> Option<String> {
+/// What a running gateway must not be given, though it could be started so. `failures` says of issuers why their keys
+/// could not be fetched.
+pub fn must_not_reload(
+    started: &Started,
+    old: &Settings,
+    new: &Settings,
+    failures: &[(IssuerName, String)],
+) -> Option<String> {
     let usable = |issuer: &Issuer| {
         let fits =
             |key: &VerifyingKey| key.algorithms.iter().any(|algorithm| issuer.algorithms.contains(algorithm));
         match &issuer.keys {
             IssuerKeys::Held(keys) => keys.iter().any(fits),
-            // Its ring keeps the last good set, whatever is fetched.
-            IssuerKeys::Published(_) => true,
+            IssuerKeys::Published(ring) => ring.is_usable(),
         }
     };
     // Half a key rotation must not turn every caller away.
@@ -79,8 +85,10 @@ pub fn must_not_reload(started: &Started, old: &Settings, new: &Settings) -> Opt
         before.is_some_and(usable) && !usable(issuer)
     });
     if let Some(issuer) = emptied {
+        let failure = failures.iter().find(|(name, _)| *name == issuer.name);
+        let why = failure.map_or_else(String::new, |(_, why)| format!(" ({why})"));
         return Some(format!(
-            "issuer {} had usable keys and now has none; the last good ones are kept",
+            "issuer {} had usable keys and now has none{why}; the last good ones are kept",
             issuer.name
         ));
     }

@@ -149,7 +149,8 @@ impl Control {
         let (sources, watched) = build_sources(&settings);
         agreements.renew(&sources);
         let keys = KeyStore::new(tokio::runtime::Handle::current(), metrics.clone());
-        keys.adopt(&mut settings.verifier);
+        keys.recognise(&mut settings.verifier);
+        keys.adopt(&settings.verifier);
         let generation = 1;
         let snapshot = build_snapshot(&settings, sources, generation, &metrics);
         let shared = Arc::new(Shared::new(snapshot, agreements, keys, metrics.clone(), Arc::clone(&audit)));

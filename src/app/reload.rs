@@ -44,7 +44,10 @@ impl InForce {
         let loaded = loaded.unwrap_or_else(|_| Err("reading the configuration failed".to_owned()))?;
         let mut report = loaded.report(false);
         let Some(mut settings) = loaded.settings else { return Err(report) };
-        if let Some(why) = must_not_reload(&self.started, &self.settings, &settings) {
+        let fresh = self.shared.keys.recognise(&mut settings.verifier);
+        // Now rather than later: a slip of the pen in a URL must not turn every caller away.
+        let failures = self.shared.keys.fill(&fresh).await;
+        if let Some(why) = must_not_reload(&self.started, &self.settings, &settings, &failures) {
             return Err(format!("{report}{why}\n"));
         }
         let restart = self.started.needs_restart(&settings);
@@ -55,7 +58,7 @@ impl InForce {
         self.generation += 1;
         let (sources, ledgers) = build_sources(&settings);
         self.shared.agreements.renew(&sources);
-        self.shared.keys.adopt(&mut settings.verifier);
+        self.shared.keys.adopt(&settings.verifier);
         self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
         self.settings = settings;
         Ok(Reloaded { ledgers, report })

@@ -124,9 +124,22 @@ impl Ring {
         self.held.store(other.held.load_full());
     }
 
-    /// Whether a fetch has ended, well or not.
-    pub fn was_tried(&self) -> bool {
-        self.landed.borrow().count > 0
+    /// Whether the last fetch went well; `None` before any has ended.
+    pub fn tried(&self) -> Option<bool> {
+        let landed = self.landed.borrow();
+        (landed.count > 0).then_some(landed.ok)
+    }
+
+    /// Whether it holds a key that its issuer may use, and may hold it still.
+    pub fn is_usable(&self) -> bool {
+        let held = self.held();
+        let lasts = self.expires().is_some_and(|moment| Instant::now() < moment);
+        lasts && held.set.as_ref().is_some_and(|set| self.fits(set))
+    }
+
+    fn fits(&self, set: &LoadedKeys) -> bool {
+        let fits = |algorithm: &Algorithm| self.settings.algorithms.contains(algorithm);
+        set.keys.iter().any(|key| key.algorithms.iter().any(fits))
     }
 
     /// Asks for a set that is fresher than the one a key id was not found in, and waits for it: one fetch for all who
@@ -221,8 +234,7 @@ impl Ring {
         };
         let text = self.read(&set, deadline).await?;
         let loaded = keys::from_jwks(&text).map_err(|why| format!("{set} {why}"))?;
-        let fits = |algorithm: &Algorithm| self.settings.algorithms.contains(algorithm);
-        if !loaded.keys.iter().any(|key| key.algorithms.iter().any(fits)) {
+        if !self.fits(&loaded) {
             let why = loaded.ignored.first().map_or_else(String::new, |why| format!(": {why}"));
             return Err(format!("{set} holds no key that fits{why}"));
         }

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 use crate::identity::claims::{IssuerKeys, Verifier};
-use crate::identity::keys::LoadedKeys;
+use crate::identity::issuer::IssuerName;
 use crate::identity::ring::{Ring, Settings};
 use crate::metrics::Metrics;
 
@@ -40,20 +40,16 @@ impl KeyStore {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts the rings that are there in place of a configuration's new ones where they are the same, tends those that
-    /// are new, and lets go of those that it does not name.
-    pub fn adopt(&self, verifier: &mut Verifier) {
-        let mut tended = self.tended();
-        let mut kept: Vec<Tended> = Vec::new();
+    /// Puts the rings that are there in place of a configuration's new ones where they are the same. The answer is the
+    /// others, which nobody tends yet; they know what is known of their origin.
+    pub fn recognise(&self, verifier: &mut Verifier) -> Vec<Arc<Ring>> {
+        let tended = self.tended();
+        let mut fresh: Vec<Arc<Ring>> = Vec::new();
         for issuer in &mut verifier.issuers {
             let IssuerKeys::Published(ring) = &mut issuer.keys else { continue };
-            if let Some(known) = kept.iter().find(|known| known.ring.settings == ring.settings) {
-                *ring = Arc::clone(&known.ring);
-                continue;
-            }
-            if let Some(known) = tended.iter().find(|known| known.ring.settings == ring.settings) {
-                *ring = Arc::clone(&known.ring);
-                kept.push(known.clone());
+            let mut known = tended.iter().map(|tended| &tended.ring).chain(&fresh);
+            if let Some(known) = known.find(|known| known.settings == ring.settings) {
+                *ring = Arc::clone(known);
                 continue;
             }
             // Kept in another way, the last good keys are as good as they were.
@@ -62,10 +58,41 @@ impl KeyStore {
             {
                 ring.inherit(&known.ring);
             }
-            // Requests that come from here on wait for the first fetch.
+            fresh.push(Arc::clone(ring));
+        }
+        fresh
+    }
+
+    /// Fetches the keys of rings that have none to go on with, once and all at a time. The answer is why some could not
+    /// be.
+    pub async fn fill(&self, fresh: &[Arc<Ring>]) -> Vec<(IssuerName, String)> {
+        let begin = |ring: &Arc<Ring>| {
+            let (ring, generation, metrics) =
+                (Arc::clone(ring), Arc::clone(&self.generation), self.metrics.clone());
             ring.begin();
-            let task = tend(Arc::clone(ring), Arc::clone(&self.generation), self.metrics.clone());
-            kept.push(Tended { ring: Arc::clone(ring), task: self.control.spawn(task).abort_handle() });
+            let issuer = ring.settings.origin.issuer.clone();
+            (issuer, self.control.spawn(async move { fetch(&ring, &generation, &metrics).await }))
+        };
+        let begun: Vec<_> = fresh.iter().filter(|ring| !ring.is_usable()).map(begin).collect();
+        let mut failures = Vec::new();
+        for (issuer, fetched) in begun {
+            let fetched = fetched.await.unwrap_or_else(|_| Err("the fetch failed".to_owned()));
+            failures.extend(fetched.err().map(|why| (issuer, why)));
+        }
+        failures
+    }
+
+    /// Tends the rings that a configuration names, and lets go of all others.
+    pub fn adopt(&self, verifier: &Verifier) {
+        let mut tended = self.tended();
+        let mut kept: Vec<Tended> = Vec::new();
+        for issuer in &verifier.issuers {
+            let IssuerKeys::Published(ring) = &issuer.keys else { continue };
+            let is_it = |tended: &&Tended| Arc::ptr_eq(&tended.ring, ring);
+            if kept.iter().any(|known| is_it(&known)) {
+                continue;
+            }
+            kept.push(tended.iter().find(is_it).cloned().unwrap_or_else(|| self.begin(ring)));
         }
         for old in tended.iter() {
             if !kept.iter().any(|known| Arc::ptr_eq(&known.ring, &old.ring)) {
@@ -75,9 +102,18 @@ impl KeyStore {
         *tended = kept;
     }
 
+    fn begin(&self, ring: &Arc<Ring>) -> Tended {
+        if ring.tried().is_none() {
+            // Requests that come from here on wait for the first fetch.
+            ring.begin();
+        }
+        let task = tend(Arc::clone(ring), Arc::clone(&self.generation), self.metrics.clone());
+        Tended { ring: Arc::clone(ring), task: self.control.spawn(task).abort_handle() }
+    }
+
     /// Whether every ring was tried to be filled, well or not.
     pub fn was_tried(&self) -> bool {
-        self.tended().iter().all(|tended| tended.ring.was_tried())
+        self.tended().iter().all(|tended| tended.ring.tried().is_some())
     }
 
     /// Brings the metrics up to date.
@@ -96,14 +132,16 @@ impl KeyStore {
     }
 }
 
-/// Fetches a ring's keys: at once, for which the fetch is under way already, when it is time, and when a request wants it.
+/// Fetches a ring's keys: at once unless that was done, when it is time, and when a request wants it. The fetch that is
+/// due at once is under way already.
 async fn tend(ring: Arc<Ring>, generation: Arc<AtomicU64>, metrics: Metrics) {
     let issuer = ring.settings.origin.issuer.to_string();
+    let mut tried = ring.tried();
     loop {
-        let fetched = fetch(&ring, &issuer).await;
-        let ok = fetched.is_some();
-        ring.land(fetched, &generation);
-        metrics.keys_fetched(&issuer, ok);
+        let ok = match tried.take() {
+            Some(ok) => ok,
+            None => fetch(&ring, &generation, &metrics).await.is_ok(),
+        };
         let due = Instant::now() + pause(&ring.settings, ok);
         loop {
             tokio::select! {
@@ -119,23 +157,28 @@ async fn tend(ring: Arc<Ring>, generation: Arc<AtomicU64>, metrics: Metrics) {
     }
 }
 
-async fn fetch(ring: &Arc<Ring>, issuer: &str) -> Option<LoadedKeys> {
+/// Does the fetch that is under way. The error says why there is no set.
+async fn fetch(ring: &Arc<Ring>, generation: &AtomicU64, metrics: &Metrics) -> Result<(), String> {
     let fetch = {
         let ring = Arc::clone(ring);
         async move { ring.fetch().await }
     };
     // A task of its own: what an answer could do to it must not end the fetching.
     let fetched = tokio::spawn(fetch).await.unwrap_or_else(|_| Err("reading the answer failed".to_owned()));
+    let issuer = ring.settings.origin.issuer.to_string();
+    metrics.keys_fetched(&issuer, fetched.is_ok());
     match fetched {
         Ok(set) => {
             for why in &set.ignored {
                 tracing::debug!(issuer, why, "a published key is not used");
             }
-            Some(set)
+            ring.land(Some(set), generation);
+            Ok(())
         }
         Err(why) => {
             tracing::warn!(issuer, why, "the keys could not be fetched; the last good ones are kept");
-            None
+            ring.land(None, generation);
+            Err(why)
         }
     }
 }

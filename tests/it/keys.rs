@@ -443,3 +443,60 @@ fn a_reload_keeps_the_keys_and_lets_go_of_those_it_does_not_name() {
     assert_eq!(stage.reload().status, 422, "an issuer with keys would have none");
     assert_eq!(fresh(&stage, &known).status, 201);
 }
+
+#[test]
+fn a_reload_that_would_leave_an_issuer_without_keys_is_refused_and_says_why() {
+    let (known, later) = (issuer("k1"), issuer("k2"));
+    let server = serving(&known);
+    server.answer("/empty", 200, "{\"keys\":[]}");
+    server.answer("/later", 200, later.jwks());
+    let at = |path: &str| issuers(&published(&server, ", timeout: 5s").replace("/keys", path));
+    let reload = |stage: &Stage, issuers: &str| {
+        stage.configure_issuers(issuers, "");
+        let answer = stage.reload();
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    // From a file, and from a ring.
+    for before in [issuers("jwks_file: here.json"), at("/keys")] {
+        let stage = Stage::edited("", |text, folder| {
+            std::fs::write(folder.join("here.json"), known.jwks()).unwrap();
+            text.replace(crate::stage::ISSUERS, &before)
+        });
+        assert_eq!(fresh(&stage, &known).status, 201);
+        for (path, said) in [("/empty", "/empty holds no key that fits"), ("/absent", "/absent answered 404")]
+        {
+            let (status, report) = reload(&stage, &at(path));
+            assert_eq!(status, 422, "{before} {path}: {report}");
+            assert!(report.contains("https://login.example/{tid}/v2.0 had usable keys"), "{report}");
+            assert!(report.contains(said), "{path}: {report}");
+            assert_eq!(fresh(&stage, &known).status, 201, "{before} {path}");
+        }
+        // What was fetched for the reload is not fetched again, and nobody waits for it.
+        let asked = server.asked("/later");
+        assert_eq!(reload(&stage, &at("/later")).0, 200, "{before}");
+        assert_eq!(fresh(&stage, &later).status, 201, "{before}");
+        assert_eq!(server.asked("/later"), asked + 1, "{before}");
+    }
+}
+
+#[test]
+fn a_reload_may_name_an_issuer_whose_keys_are_not_there_yet() {
+    let known = issuer("k1");
+    let (server, down) = (serving(&known), KeyServer::start());
+    down.set(Mood::Down);
+    let first = entry("https://login.example/{tid}/v2.0", &published(&server, ""));
+    let second = entry("https://other.example/{tid}/v2.0", &published(&down, ", refetch_after: 100ms"));
+    let stage = Stage::with_issuers(&format!("[{first}]"), "");
+    assert_eq!(fresh(&stage, &known).status, 201);
+    stage.configure_issuers(&format!("[{first}, {second}]"), "");
+    for _ in 0..2 {
+        let answer = stage.reload();
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+    assert_eq!(fresh(&stage, &known).status, 201);
+    let mut theirs = claims();
+    theirs["iss"] = json!(format!("https://other.example/{PARTNER}/v2.0"));
+    down.answer("/keys", 200, known.jwks());
+    down.set(Mood::Well);
+    eventually(|| send(&stage, &known.token(&theirs)).status == 201);
+}
