@@ -9,7 +9,7 @@ use crate::admin;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::{Source, Sources};
 use crate::app::ledgers::{Watched, stamp_before};
-use crate::config::{Log, Settings};
+use crate::config::{Log, Settings, waits};
 use crate::identity::claims::{Issuer, IssuerKeys};
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
@@ -93,9 +93,11 @@ pub fn must_not_reload(
         ));
     }
     // The listener goes on with the time it was started with.
-    (started.listen.idle_timeout <= new.upstream.client.response_timeout).then(|| {
-        "`upstream.response_timeout` is not shorter than the running `limits.idle_timeout`: restart instead".to_owned()
-    })
+    let idle = started.listen.idle_timeout;
+    let (what, wait) = waits(&new.upstream, &new.verifier).into_iter().find(|(_, wait)| idle <= *wait)?;
+    Some(format!(
+        "the running `limits.idle_timeout` ({idle:?}) has to be longer than {what}, which is {wait:?}: restart instead"
+    ))
 }
 
 /// The sources of a configuration, and the ledger files to watch.

@@ -15,6 +15,7 @@ pub mod texts;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -28,7 +29,7 @@ use crate::config::policy::CompiledPolicy;
 use crate::config::problem::{Problem, Severity, SourceText, render};
 use crate::config::read::{Reader, Section, read_text};
 use crate::identity::Partners;
-use crate::identity::claims::Verifier;
+use crate::identity::claims::{IssuerKeys, Verifier};
 use crate::proxy::messages::Catalogue;
 use crate::proxy::snapshot::{AuditSettings, Limits};
 
@@ -170,11 +171,13 @@ fn read(
     let (partners, _) = partners?;
     let (audit_path, audit) = audit?;
     let (listen, upstream) = (listen?, upstream?);
-    if listen.server.idle_timeout <= upstream.client.response_timeout {
-        let hint =
-            "a connection on which nothing moves is closed, also while its answer is waited for".to_owned();
-        let message = "`limits.idle_timeout` has to be longer than `upstream.response_timeout`";
-        reader.error(tree.span, message, Some(hint));
+    for (what, wait) in waits(&upstream, &verifier) {
+        if listen.server.idle_timeout <= wait {
+            let hint = "a connection on which nothing moves is closed, also while its answer is waited for"
+                .to_owned();
+            let message = format!("`limits.idle_timeout` has to be longer than {what}, which is {wait:?}");
+            reader.error(tree.span, message, Some(hint));
+        }
     }
     Some(Settings {
         revision,
@@ -191,6 +194,19 @@ fn read(
         audit,
         log: log?,
     })
+}
+
+/// What a caller may wait for while nothing moves, and how long. Every wait has to end before its connection is closed.
+pub fn waits(upstream: &Upstream, verifier: &Verifier) -> Vec<(String, Duration)> {
+    let client = &upstream.client;
+    let answer = "`upstream.connect_timeout` plus `upstream.response_timeout`".to_owned();
+    let keys = verifier.issuers.iter().filter_map(|issuer| match &issuer.keys {
+        IssuerKeys::Held(_) => None,
+        IssuerKeys::Published(ring) => {
+            Some((format!("`keys.timeout` of issuer {}", issuer.name), ring.settings.timeout))
+        }
+    });
+    std::iter::once((answer, client.connect_timeout + client.response_timeout)).chain(keys).collect()
 }
 
 fn audit_settings(section: &Section<'_>, folder: &Path) -> (PathBuf, AuditSettings) {

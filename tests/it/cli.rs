@@ -204,7 +204,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("format: json", "format: xml", "expected one of `json`, `text`"),
     ("listen:", "listen:\n  workers: many", "a whole number from 1 to 1024"),
     ("upstream:", "upstream:\n  response_timeout: 5 minutes", "a duration such as"),
-    ("upstream:", "upstream:\n  response_timeout: 100s", "has to be longer than"),
+    (
+        "upstream:",
+        "upstream:\n  response_timeout: 80s\n  connect_timeout: 10s",
+        "`upstream.connect_timeout` plus `upstream.response_timeout`, which is 90s",
+    ),
+    (
+        "jwks_file: keys.json",
+        "jwks_url: \"http://127.0.0.1:1/keys\", timeout: 90s",
+        "`keys.timeout` of issuer https://login.example/{tid}/v2.0, which is 90s",
+    ),
     ("audit:", "limits: { body_bytes: 1MB }\naudit:", "a size such as"),
     ("audit:", "audit:\n  durability: synced", "expected one of `written`"),
     ("audit:", "audit: [", "did not find expected"),

@@ -284,6 +284,13 @@ fn a_reload_is_held_against_what_runs() {
     let (status, report) = reload();
     assert_eq!(status, 422, "{report}");
     assert!(report.contains("the running `limits.idle_timeout`"), "{report}");
+    std::fs::write(&path, text.replace("connect_timeout: 500ms", "connect_timeout: 1s")).unwrap();
+    let (status, report) = reload();
+    assert_eq!(status, 422, "{report}");
+    assert!(
+        report.contains("`upstream.connect_timeout` plus `upstream.response_timeout`, which is 3s"),
+        "{report}"
+    );
     stage.configure("limits: { idle_timeout: 3s }\n");
     let (status, report) = reload();
     assert_eq!(status, 200);

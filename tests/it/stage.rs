@@ -35,7 +35,7 @@ pub const ISSUERS: &str = "[{ issuer: \"https://login.example/{tid}/v2.0\", audi
 fn configuration(upstream: &str, issuers: &str, extra: &str) -> String {
     format!(
         "listen: {{ address: 127.0.0.1:0, workers: 2 }}\n\
-         upstream: {{ url: {upstream}, response_timeout: 2s, connect_timeout: 1s }}\n\
+         upstream: {{ url: {upstream}, response_timeout: 2s, connect_timeout: 500ms }}\n\
          admin: {{ address: 127.0.0.1:0 }}\n\
          identity:\n  issuers: {issuers}\n\
          partners:\n  known:\n\
