@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, USER_AGENT};
+use http::uri::Authority;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,19 +28,37 @@ impl Endpoint {
     /// Reads a URL. The error says what is wrong with it.
     pub fn parse(text: &str, insecure_plaintext: bool) -> Result<Endpoint, String> {
         let expected = || format!("`{text}` is no https URL without credentials or fragment");
-        // A fragment never travels: whoever writes one means something else.
-        let uri: Uri = text.parse().ok().filter(|_| !text.contains('#')).ok_or_else(expected)?;
-        let authority = uri.authority().ok_or_else(expected)?;
-        if authority.as_str().contains('@') {
-            return Err(expected());
-        }
-        match uri.scheme_str() {
-            Some("https") => Ok(Endpoint(uri)),
-            Some("http") if insecure_plaintext || is_loopback(authority.host()) => Ok(Endpoint(uri)),
-            Some("http") => Err(format!("`{text}` would be asked in the clear: anyone between could answer")),
-            _ => Err(expected()),
+        let url = parse_url(text).ok_or_else(expected)?;
+        match url.is_tls || insecure_plaintext || is_loopback(url.authority.host()) {
+            true => Ok(Endpoint(url.uri)),
+            false => Err(format!("`{text}` would be asked in the clear: anyone between could answer")),
         }
     }
+}
+
+/// A URL of the operator's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// Whether it says https; http otherwise.
+    pub is_tls: bool,
+    /// Host and port.
+    pub authority: Authority,
+    /// All of it.
+    pub uri: Uri,
+}
+
+/// Reads an http or https URL without credentials or fragment.
+pub fn parse_url(text: &str) -> Option<Url> {
+    let uri: Uri = text.parse().ok()?;
+    let authority = uri.authority()?.clone();
+    let is_tls = match uri.scheme_str()? {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    // A fragment never travels: whoever writes one means something else.
+    let plain = !text.contains('#') && !authority.as_str().contains('@');
+    plain.then_some(Url { is_tls, authority, uri })
 }
 
 impl fmt::Display for Endpoint {

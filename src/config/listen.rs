@@ -1,6 +1,7 @@
 //! The sections `listen` and `limits`: where callers connect, and how much of everything is taken.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,10 +9,15 @@ use ipnet::IpNet;
 
 use crate::config::network::socket_address;
 use crate::config::node::Node;
-use crate::config::read::{Reader, Section, resolve};
+use crate::config::read::{Reader, Section, TIMEOUTS, resolve};
 use crate::proxy::snapshot::Limits;
 use crate::server;
 use crate::tls::server::{Clients, Settings as TlsSettings, load};
+
+/// How old a connection may become.
+const AGES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(30 * 24 * 3600);
+/// The least that a judged body may be: an order of one line fits.
+const BODY_BYTES_LEAST: usize = 1024;
 
 /// The section `listen`, with those of `limits` that bound connections.
 #[derive(Clone, Debug)]
@@ -47,8 +53,10 @@ pub fn listen(listen: &Section<'_>, limits: &Section<'_>, folder: &Path) -> Opti
         _ => reader.number(node, 1..=1024),
     });
     let trusted = listen.get("trusted_proxies", |node| reader.list(node, |item| network(reader, item)));
-    let duration = |name: &'static str, default: u64| {
-        limits.get(name, |node| reader.duration(node)).unwrap_or(Duration::from_secs(default))
+    let timeout = |name: &'static str, default: u64| {
+        limits
+            .get(name, |node| reader.duration_within(node, TIMEOUTS))
+            .unwrap_or(Duration::from_secs(default))
     };
     let number = |name: &'static str, most: i64, default: usize| {
         limits.get(name, |node| reader.number(node, 1..=most)).unwrap_or(default)
@@ -70,9 +78,11 @@ pub fn listen(listen: &Section<'_>, limits: &Section<'_>, folder: &Path) -> Opti
             .unwrap_or(32 * 1024),
         header_fields_max: number("header_fields", 1_000, 100),
         streams_max: number("streams", 10_000, 100) as u32,
-        header_timeout: duration("header_timeout", 10),
-        idle_timeout: duration("idle_timeout", 90),
-        connection_age: duration("connection_age", 600),
+        header_timeout: timeout("header_timeout", 10),
+        idle_timeout: timeout("idle_timeout", 90),
+        connection_age: limits
+            .get("connection_age", |node| reader.duration_within(node, AGES))
+            .unwrap_or(Duration::from_secs(600)),
     };
     let tls = match tls {
         Some(read) => Some(read?),
@@ -134,11 +144,19 @@ pub fn limits(section: &Section<'_>) -> Limits {
     let reader = section.reader();
     let size =
         |name: &'static str, default: usize| section.get(name, |node| reader.size(node)).unwrap_or(default);
+    let (body_bytes_max, buffered_bytes_max) =
+        (size("body_bytes", 1 << 20), size("buffered_bytes", 256 << 20));
+    if !(BODY_BYTES_LEAST..=buffered_bytes_max).contains(&body_bytes_max) {
+        let message = format!(
+            "`body_bytes` is {body_bytes_max}; it has to be from 1KiB to `buffered_bytes`, which is {buffered_bytes_max}"
+        );
+        reader.error(section.span, message, None);
+    }
     Limits {
-        body_bytes_max: size("body_bytes", 1 << 20),
-        buffered_bytes_max: size("buffered_bytes", 256 << 20),
+        body_bytes_max,
+        buffered_bytes_max,
         body_timeout: section
-            .get("body_timeout", |node| reader.duration(node))
+            .get("body_timeout", |node| reader.duration_within(node, TIMEOUTS))
             .unwrap_or(Duration::from_secs(30)),
         requests_max: section.get("requests", |node| reader.number(node, 1..=10_000_000)).unwrap_or(10_000),
     }

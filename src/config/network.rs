@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use http::uri::Authority;
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 
 use crate::admin;
 use crate::client;
 use crate::config::node::Node;
-use crate::config::read::{Reader, Section, read_text, resolve};
-use crate::fetch::is_loopback;
+use crate::config::read::{Reader, Section, TIMEOUTS, read_text, resolve};
+use crate::fetch::{Url, is_loopback, parse_url};
 use crate::policy::agreement::Region;
 use crate::policy::id::Guid;
 use crate::tls;
@@ -34,12 +33,15 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
     let reader = section.reader();
     let insecure = section.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
     let url = section.require("url", |node| {
-        let parsed = parse_url(&reader.text(node)?);
-        let Some((is_tls, authority, prefix)) = parsed else {
+        let parsed = parse_url(&reader.text(node)?).filter(|url| url.uri.query().is_none());
+        let Some(Url { is_tls, authority, uri }) = parsed else {
             let hint = "such as `https://api.example` or `http://127.0.0.1:9000/prefix`".to_owned();
-            reader.error(node.span, "expected a URL without query or credentials", Some(hint));
+            reader.error(node.span, "expected a URL without query, fragment or credentials", Some(hint));
             return None;
         };
+        if let (false, Some(tls)) = (is_tls, section.node("tls")) {
+            reader.error(tls.span, "`tls` is only used with https", None);
+        }
         if !is_tls && !is_loopback(authority.host()) {
             const MESSAGE: &str = "orders would cross the network in the clear";
             let hint = "use `https`".to_owned();
@@ -48,7 +50,7 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
                 false => reader.error(node.span, MESSAGE, Some(hint + ", or set `insecure_plaintext: true`")),
             }
         }
-        Some((is_tls, authority, prefix))
+        Some((is_tls, authority, uri.path().trim_end_matches('/').to_owned()))
     });
     let tls = section.nested("tls", |section| upstream_tls(section, folder));
     let parse = |text: &str| match text {
@@ -60,12 +62,14 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
         section.get("authorization", |node| reader.choice(node, parse, &["forward", "remove"]));
     let billing_partner = section.get("billing_partner", |node| reader.guid(node));
     let region = section.get("region", |node| region(reader, node));
-    let duration = |name: &'static str, default: u64| {
-        section.get(name, |node| reader.duration(node)).unwrap_or(Duration::from_secs(default))
+    let timeout = |name: &'static str, default: u64| {
+        section
+            .get(name, |node| reader.duration_within(node, TIMEOUTS))
+            .unwrap_or(Duration::from_secs(default))
     };
-    let connect_timeout = duration("connect_timeout", 2);
-    let response_timeout = duration("response_timeout", 30);
-    let idle_timeout = duration("idle_timeout", 30);
+    let connect_timeout = timeout("connect_timeout", 2);
+    let response_timeout = timeout("response_timeout", 30);
+    let idle_timeout = timeout("idle_timeout", 30);
     let (is_tls, authority, prefix) = url?;
     let (tls_settings, http2) = tls?;
     let tls = match is_tls {
@@ -113,19 +117,6 @@ fn upstream_tls(section: &Section<'_>, folder: &Path) -> (tls::client::Settings,
         reader.error(section.span, "`certificate` and `private_key` come together", None);
     }
     (tls::client::Settings { ca_file, identity: certificate.zip(private_key) }, http2)
-}
-
-fn parse_url(text: &str) -> Option<(bool, Authority, String)> {
-    let uri: Uri = text.parse().ok()?;
-    let authority = uri.authority()?.clone();
-    let is_tls = match uri.scheme_str()? {
-        "http" => false,
-        "https" => true,
-        _ => return None,
-    };
-    let plain = uri.query().is_none() && !authority.as_str().contains('@');
-    let prefix = uri.path().trim_end_matches('/').to_owned();
-    plain.then_some((is_tls, authority, prefix))
 }
 
 /// A socket address.

@@ -1,6 +1,7 @@
 //! Reading: from values to typed settings, gathering every problem on the way.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use jiff::Timestamp;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Severity, SourceText, Span};
 use crate::policy::id::Guid;
+
+/// What a timeout may be: below it every request would fail, beyond it there might as well be none.
+pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Gathers the texts and problems of one configuration while it is read.
 #[derive(Default)]
@@ -77,7 +81,7 @@ impl Reader {
     }
 
     /// A whole number in a range.
-    pub fn number(&self, node: &Node, range: std::ops::RangeInclusive<i64>) -> Option<usize> {
+    pub fn number(&self, node: &Node, range: RangeInclusive<i64>) -> Option<usize> {
         match node.value {
             Value::Integer(number) if range.contains(&number) => Some(number as usize),
             _ => self.mismatch(node, &format!("a whole number from {} to {}", range.start(), range.end())),
@@ -91,6 +95,15 @@ impl Reader {
             _ => None,
         };
         parsed.or_else(|| self.mismatch(node, "a duration such as `500ms`, `30s`, `5m`, `12h` or `7d`"))
+    }
+
+    /// A time span within bounds.
+    pub fn duration_within(&self, node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let duration = self.duration(node)?;
+        if !range.contains(&duration) {
+            return self.mismatch(node, &format!("a duration from {:?} to {:?}", range.start(), range.end()));
+        }
+        Some(duration)
     }
 
     /// A size such as `512`, `32KiB`, `1MiB` or `2GiB`, in bytes.
