@@ -160,6 +160,7 @@ impl Control {
             .map_err(|error| format!("can not listen on {}: {error}", settings.admin.address))?;
         let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
         let certificates = settings.listen.tls.as_ref().map(Certificates::start).transpose()?;
+        metrics.tls_ok.set(i64::from(certificates.is_some()));
         let worker_shared = Arc::clone(&shared);
         let mut listen = settings.listen.server.clone();
         listen.connections_max = descriptors::connections(listen.connections_max);

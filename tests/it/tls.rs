@@ -63,6 +63,7 @@ fn a_changed_certificate_is_shown_and_no_connection_is_lost() {
     let authority = Authority::new();
     let stage = secured(&authority, "", "");
     let config = client(&authority, None);
+    assert_eq!(stage.metric("countersign_tls_last_reload_ok"), 1.0, "those it was started with are good");
     let (mut open, first) = connect(&config, stage.address()).unwrap();
     let other = authority.identity(2);
     other.write(stage.folder.path(), "server");
