@@ -1,9 +1,7 @@
 //! Keys: what an issuer's tokens are verified with, read from PEM and JWK sets.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use serde_json::Value;
 
 use crate::identity::issuer::IssuerName;
@@ -91,6 +89,7 @@ pub fn from_pem(pem: &str) -> Result<LoadedKeys, String> {
     ];
     for (read, algorithms) in readers {
         if let Ok(key) = read(pem.as_bytes()) {
+            check(&key).map_err(|why| format!("holds a key that {why}"))?;
             let (algorithms, text) = (algorithms.to_vec(), pem.to_owned());
             let key = VerifyingKey { kid: None, issuer: None, algorithms, key, text };
             return Ok(LoadedKeys { keys: vec![key], ..LoadedKeys::default() });
@@ -136,17 +135,8 @@ pub fn from_jwks(text: &[u8]) -> Result<LoadedKeys, String> {
 fn read_key(member: &Value) -> Result<VerifyingKey, String> {
     let jwk: Jwk = serde_json::from_value(member.clone()).map_err(|error| format!("is no JWK: {error}"))?;
     let algorithms = algorithms_of(&jwk)?;
-    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm {
-        let bits = bits(&rsa.n).ok_or("has a modulus that is not base64url")?;
-        if !RSA_BITS.contains(&bits) {
-            return Err(format!("has {bits} bits, outside {} to {}", RSA_BITS.start(), RSA_BITS.end()));
-        }
-    }
-    if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm
-        && is_of_small_order(&pair.x)
-    {
-        return Err("is a point of small order: anybody can sign for it".to_owned());
-    }
+    let key = DecodingKey::from_jwk(&jwk).map_err(|_| "holds what is not base64url")?;
+    check(&key)?;
     let issuer = match member.get("issuer") {
         None => None,
         Some(Value::String(issuer)) => {
@@ -154,21 +144,66 @@ fn read_key(member: &Value) -> Result<VerifyingKey, String> {
         }
         Some(_) => return Err("names an issuer that is no text".to_owned()),
     };
-    let key = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
     Ok(VerifyingKey { kid: jwk.common.key_id, issuer, algorithms, key, text: member.to_string() })
 }
 
-/// The length of a number in base64url, in bits.
-fn bits(number: &str) -> Option<usize> {
-    let bytes = URL_SAFE_NO_PAD.decode(number).ok()?;
-    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-    let leading = bytes.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
-    Some((bytes.len() - first) * 8 - leading)
+/// Whether a key is strong enough to be used, whatever form it came in. The error says why not.
+fn check(key: &DecodingKey) -> Result<(), String> {
+    match (key.family(), key.kind()) {
+        (AlgorithmFamily::Rsa, kind) => {
+            let modulus = match kind {
+                DecodingKeyKind::RsaModulusExponent { n, .. } => Some(n.as_slice()),
+                DecodingKeyKind::SecretOrDer(der) => modulus(der),
+            };
+            let bits = bits(modulus.ok_or("has no modulus")?);
+            match RSA_BITS.contains(&bits) {
+                true => Ok(()),
+                false => Err(format!("has {bits} bits, outside {} to {}", RSA_BITS.start(), RSA_BITS.end())),
+            }
+        }
+        (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(point)) if is_of_small_order(point) => {
+            Err("is a point of small order: anybody can sign for it".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first number of an RSAPublicKey in DER (RFC 8017 appendix A.1.1).
+fn modulus(der: &[u8]) -> Option<&[u8]> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
+    content(content(der, SEQUENCE)?, INTEGER)
+}
+
+/// The content of what DER begins with, if it is of that kind (X.690 section 8.1).
+fn content(der: &[u8], kind: u8) -> Option<&[u8]> {
+    let (&found, rest) = der.split_first()?;
+    let (&length, rest) = rest.split_first()?;
+    let (length, rest) = match length {
+        0..0x80 => (usize::from(length), rest),
+        _ => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
+            (
+                bytes
+                    .iter()
+                    .try_fold(0usize, |sum, byte| sum.checked_mul(256)?.checked_add((*byte).into()))?,
+                rest,
+            )
+        }
+    };
+    rest.get(..length).filter(|_| found == kind)
+}
+
+/// The length of a number, in bits.
+fn bits(number: &[u8]) -> usize {
+    let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    let leading = number.get(first).map_or(0, |byte| byte.leading_zeros() as usize);
+    (number.len() - first) * 8 - leading
 }
 
 /// Whether an Ed25519 key is one of the points whose order divides eight (RFC 8032 section 5.1), however it is spelt.
-fn is_of_small_order(x: &str) -> bool {
-    let Ok(mut point) = URL_SAFE_NO_PAD.decode(x) else { return false };
+fn is_of_small_order(point: &[u8]) -> bool {
+    let mut point = point.to_vec();
     let Some(last) = point.last_mut() else { return false };
     // The sign of the other coordinate is the highest bit.
     *last &= 0x7f;
@@ -223,6 +258,8 @@ fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     use serde_json::json;
 
     use super::*;
@@ -280,6 +317,54 @@ mod tests {
             assert_eq!(loaded.keys.len(), 2 + usize::from(why.is_none()), "{what}: {:?}", loaded.ignored);
             let said = loaded.ignored.first().map_or("", String::as_str);
             assert!(said.contains(why.unwrap_or("")), "{what}: {said}");
+        }
+    }
+
+    /// What DER says of a content: its kind, its length, itself.
+    fn der(kind: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        let long = [0x82, (length >> 8) as u8, length as u8];
+        let length = if length < 0x80 { &[length as u8][..] } else { &long };
+        [&[kind], length, content].concat()
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+    }
+
+    #[test]
+    fn a_pem_file_is_held_to_the_same_as_a_key_of_a_set() {
+        let rsa = |bits: usize| {
+            let n = URL_SAFE_NO_PAD.decode(number(bits)).unwrap();
+            // A number that begins with a set bit has a zero before it.
+            let n = if n[0] & 0x80 == 0 { n } else { [&[0][..], &n].concat() };
+            der(0x30, &[der(0x02, &n), der(0x02, &[1, 0, 1])].concat())
+        };
+        let bits = |content: &[u8]| der(0x03, &[&[0], content].concat());
+        let wrapped = |kind: &[u8], key: &[u8]| der(0x30, &[der(0x30, kind), bits(key)].concat());
+        let of_rsa = [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+        let of_ed25519 = [0x06, 3, 0x2b, 0x65, 0x70];
+        let neutral = [&[1][..], &[0; 31]].concat();
+        for (what, pem, why) in [
+            ("RSA", pem("RSA PUBLIC KEY", &rsa(2048)), None),
+            ("RSA in a wrapper", pem("PUBLIC KEY", &wrapped(&of_rsa, &rsa(4096))), None),
+            ("the largest RSA", pem("RSA PUBLIC KEY", &rsa(8192)), None),
+            ("weak RSA", pem("RSA PUBLIC KEY", &rsa(2047)), Some("has 2047 bits, outside 2048 to 8192")),
+            (
+                "weak RSA in a wrapper",
+                pem("PUBLIC KEY", &wrapped(&of_rsa, &rsa(1024))),
+                Some("has 1024 bits"),
+            ),
+            ("huge RSA", pem("RSA PUBLIC KEY", &rsa(8193)), Some("has 8193 bits")),
+            ("RSA of no number", pem("RSA PUBLIC KEY", &der(0x30, &der(0x04, &[1]))), Some("has no modulus")),
+            ("Ed25519", pem("PUBLIC KEY", &wrapped(&of_ed25519, &[7; 32])), None),
+            ("small order", pem("PUBLIC KEY", &wrapped(&of_ed25519, &neutral)), Some("of small order")),
+        ] {
+            match (from_pem(&pem), why) {
+                (Ok(loaded), None) => assert_eq!(loaded.keys.len(), 1, "{what}"),
+                (Err(said), Some(why)) => assert!(said.contains(why), "{what}: {said}"),
+                (found, _) => panic!("{what}: {found:?}"),
+            }
         }
     }
 
