@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use crate::admin;
 use crate::agreements::file::FileSource;
 use crate::agreements::source::{Source, Sources};
-use crate::app::ledgers::{Watched, stamp_before};
+use crate::app::ledgers::WatchedLedger;
 use crate::config::{Log, Settings, waits};
 use crate::identity::claims::{Issuer, IssuerKeys};
 use crate::identity::issuer::IssuerName;
@@ -101,17 +101,12 @@ pub fn must_not_reload(
 }
 
 /// The sources of a configuration, and the ledger files to watch.
-pub fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<Watched>) {
+pub fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<WatchedLedger>) {
     let mut named: HashMap<Name, Arc<FileSource>> = HashMap::new();
     let mut watched = Vec::new();
     for ledger in &settings.agreements.ledgers {
         let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
-        // The stamp is taken after the reading: a change in between is read once more, not missed, since a change
-        // within the look's interval shows as another stamp or is what was read.
-        watched.push(Watched {
-            source: Arc::clone(&source),
-            seen: stamp_before(ledger.ledger.loaded_at, &ledger.path),
-        });
+        watched.push(WatchedLedger::new(&source, ledger.ledger.loaded_at));
         named.insert(ledger.name, source);
     }
     let of = |names: &[Name]| {

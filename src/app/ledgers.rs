@@ -1,47 +1,48 @@
-//! Ledger files: watched for changes, and read where nothing waits for it.
+//! Ledger files: watched, and put in force when they change.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use jiff::Timestamp;
+use std::time::SystemTime;
 
 use crate::agreements::file::{FileSource, Ledger};
+use crate::agreements::source::Source;
+use crate::app::files::Watch;
+use crate::config::agreements::load_ledger;
+use crate::proxy::snapshot::Shared;
 
-/// A source with what its file held, or why it could not be read.
-pub type ReadLedger = (Arc<FileSource>, Result<Ledger, String>);
-/// Ledgers that are being read.
-pub type Reading = tokio::task::JoinHandle<Vec<ReadLedger>>;
-
-/// Waits for a reading to end; for ever, where there is none.
-pub async fn finished(reading: &mut Option<Reading>) -> Vec<ReadLedger> {
-    let Some(handle) = reading else { return std::future::pending().await };
-    let read = handle.await.unwrap_or_default();
-    *reading = None;
-    read
-}
-
-/// A ledger file as it was last seen.
-pub struct Watched {
-    /// The source that it feeds.
+/// A source, and the file that feeds it.
+pub struct WatchedLedger {
+    /// The source.
     pub source: Arc<FileSource>,
-    /// How it looked when it was last read.
-    pub seen: Option<Stamp>,
+    watch: Watch<Result<Ledger, String>>,
 }
 
-/// What shows that a file was changed: when, to what length, and which file it is.
-pub type Stamp = (SystemTime, u64, u64);
+impl WatchedLedger {
+    /// Watches the file of a source that holds what was read at a moment.
+    pub fn new(source: &Arc<FileSource>, read_at: jiff::Timestamp) -> WatchedLedger {
+        let path = source.path().to_owned();
+        let read = {
+            let path = path.clone();
+            move || load_ledger(&path, jiff::Timestamp::now())
+        };
+        let watch = Watch::new(vec![path], Some(SystemTime::from(read_at)), read);
+        WatchedLedger { source: Arc::clone(source), watch }
+    }
 
-/// How a file looks now.
-pub fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-}
-
-/// The stamp of a file, unless it may have changed since it was read: then it is read once more.
-pub fn stamp_before(read_at: Timestamp, path: &Path) -> Option<Stamp> {
-    let seen = stamp(path)?;
-    let read_at = SystemTime::from(read_at);
-    (seen.0 + Duration::from_secs(2) < read_at).then_some(seen)
+    /// Has the file read if it has changed, and puts in force what was read since the last look. A broken edit keeps the
+    /// last good reading and shows.
+    pub async fn look(&mut self, shared: &Shared) {
+        let Some(read) = self.watch.look().await else { return };
+        let name = self.source.name();
+        shared.metrics.ledger_reloaded(name.as_str(), read.is_ok());
+        match read {
+            Ok(ledger) => {
+                self.source.replace(ledger);
+                shared.agreements.renew(&shared.snapshot().sources);
+                tracing::info!(source = %name, "ledger in force");
+            }
+            Err(report) => {
+                tracing::error!(source = %name, %report, "ledger refused; the last good one stays in force");
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod assemble;
 mod certificates;
 mod descriptors;
+mod files;
 mod ledgers;
 mod reload;
 mod signals;
@@ -20,15 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
-use crate::agreements::file::FileSource;
 use crate::agreements::source::Source;
 use crate::app::assemble::{build_snapshot, build_sources};
 use crate::app::certificates::Certificates;
-use crate::app::ledgers::{ReadLedger, Reading, Watched, finished, stamp};
+use crate::app::ledgers::WatchedLedger;
 use crate::app::reload::InForce;
 use crate::app::signals::{Signal, Signals};
 use crate::audit::writer::{AuditFile, Lane};
-use crate::config::agreements::load_ledger;
 use crate::config::{self, Settings};
 use crate::identity::store::KeyStore;
 use crate::metrics::Metrics;
@@ -41,8 +40,8 @@ use crate::tls;
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How often ledgers are looked at.
-const LEDGER_LOOK: Duration = Duration::from_secs(1);
+/// How often files are looked at. What one look has read, the next one puts in force.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub use crate::app::reload::Loader;
 
@@ -130,8 +129,7 @@ struct Control {
     /// Whether it was ready once.
     ready: bool,
     lane: Lane,
-    watched: Vec<Watched>,
-    reading: Option<Reading>,
+    ledgers: Vec<WatchedLedger>,
     certificates: Option<Certificates>,
 }
 
@@ -146,7 +144,7 @@ impl Control {
         let audit = Arc::new(audit);
         let agreements =
             Agreements::new(settings.agreements.cache.entries, tokio::runtime::Handle::current());
-        let (sources, watched) = build_sources(&settings);
+        let (sources, ledgers) = build_sources(&settings);
         agreements.renew(&sources);
         let keys = KeyStore::new(tokio::runtime::Handle::current(), metrics.clone());
         keys.recognise(&mut settings.verifier);
@@ -179,8 +177,7 @@ impl Control {
             server: Some(server),
             ready: false,
             lane,
-            watched,
-            reading: None,
+            ledgers,
             certificates,
         };
         control.announce();
@@ -197,8 +194,8 @@ impl Control {
         metrics.reload_ok.set(1);
         let waivers = settings.policy.policy.waivers.iter().filter(|waiver| waiver.until > now).count();
         metrics.waivers.set(waivers as i64);
-        for watched in &self.watched {
-            metrics.ledger_reloaded(watched.source.name().as_str(), true);
+        for ledger in &self.ledgers {
+            metrics.ledger_reloaded(ledger.source.name().as_str(), true);
         }
         tracing::info!(revision = settings.revision, "configuration in force");
     }
@@ -209,17 +206,13 @@ impl Control {
         signals: bool,
         mut stopped: oneshot::Receiver<()>,
     ) {
-        let mut looks = tokio::time::interval(LEDGER_LOOK);
+        let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut signals = Signals::new(signals);
         loop {
             tokio::select! {
                 Some(command) = commands.recv() => self.obey(command).await,
-                _ = looks.tick() => {
-                    self.look_at_ledgers();
-                    self.look_at_certificates().await;
-                }
-                read = finished(&mut self.reading) => self.take_ledgers(read),
+                _ = looks.tick() => self.look_at_files().await,
                 signal = signals.next() => match signal {
                     Signal::Reload => {
                         if let Err(error) = self.shared.audit.reopen() {
@@ -287,7 +280,7 @@ impl Control {
         let ok = reloaded.is_ok();
         let report = match reloaded {
             Ok(reloaded) => {
-                self.watched = reloaded.ledgers;
+                self.ledgers = reloaded.ledgers;
                 if let (Some(certificates), Some(tls)) =
                     (&mut self.certificates, &self.in_force.settings.listen.tls)
                 {
@@ -305,53 +298,13 @@ impl Control {
         ReloadReport { ok, revision: self.in_force.settings.revision.clone(), report }
     }
 
-    async fn look_at_certificates(&mut self) {
+    /// Puts in force what files hold that have changed.
+    async fn look_at_files(&mut self) {
+        for ledger in &mut self.ledgers {
+            ledger.look(&self.shared).await;
+        }
         if let Some(certificates) = &mut self.certificates {
             certificates.look(&self.shared.metrics).await;
-        }
-    }
-
-    /// Has ledgers read that changed, one reading at a time, and not here: a file that hangs must hold up nothing else.
-    fn look_at_ledgers(&mut self) {
-        if self.reading.is_some() {
-            return;
-        }
-        let mut changed = Vec::new();
-        for watched in &mut self.watched {
-            let seen = stamp(watched.source.path());
-            if seen != watched.seen {
-                watched.seen = seen;
-                changed.push(Arc::clone(&watched.source));
-            }
-        }
-        if !changed.is_empty() {
-            self.reading = Some(tokio::task::spawn_blocking(move || {
-                let read = |source: Arc<FileSource>| {
-                    let ledger = load_ledger(source.path(), Timestamp::now());
-                    (source, ledger)
-                };
-                changed.into_iter().map(read).collect()
-            }));
-        }
-    }
-
-    /// Puts ledgers in force that were read. A broken edit keeps the last good reading and shows.
-    fn take_ledgers(&mut self, read: Vec<ReadLedger>) {
-        let metrics = &self.shared.metrics;
-        for (source, ledger) in read {
-            let name = source.name();
-            match ledger {
-                Ok(ledger) => {
-                    source.replace(ledger);
-                    self.shared.agreements.renew(&self.shared.snapshot().sources);
-                    metrics.ledger_reloaded(name.as_str(), true);
-                    tracing::info!(source = %name, "ledger in force");
-                }
-                Err(report) => {
-                    metrics.ledger_reloaded(name.as_str(), false);
-                    tracing::error!(source = %name, %report, "ledger refused; the last good one stays in force");
-                }
-            }
         }
     }
 }

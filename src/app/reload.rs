@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::app::assemble::{Started, build_snapshot, build_sources, must_not_reload};
-use crate::app::ledgers::Watched;
+use crate::app::ledgers::WatchedLedger;
 use crate::config::{self, Settings};
 use crate::proxy::snapshot::Shared;
 
@@ -25,7 +25,7 @@ pub struct InForce {
 /// What a reload brought.
 pub struct Reloaded {
     /// The ledgers to watch from now on.
-    pub ledgers: Vec<Watched>,
+    pub ledgers: Vec<WatchedLedger>,
     /// Warnings, and what needs a restart.
     pub report: String,
 }
