@@ -158,10 +158,16 @@ impl Control {
             .map_err(|error| format!("can not listen on {}: {error}", settings.admin.address))?;
         let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
         let certificates = settings.listen.tls.as_ref().map(Certificates::start).transpose()?;
-        metrics.tls_ok.set(i64::from(certificates.is_some()));
+        // Where there is nothing to read, nothing is broken.
+        metrics.tls_ok.set(1);
         let worker_shared = Arc::clone(&shared);
         let mut listen = settings.listen.server.clone();
-        listen.connections_max = descriptors::connections(listen.connections_max);
+        let requests_max = settings.limits.requests_max;
+        let (connections, requests) = descriptors::enough_for(listen.connections_max, requests_max);
+        listen.connections_max = connections;
+        if requests < requests_max {
+            shared.requests_ceiling.store(requests, Ordering::Relaxed);
+        }
         let live = certificates.as_ref().map(Certificates::live);
         let server = Server::start(&listen, live, Arc::new(Connections(metrics.clone())), move |number| {
             GatewayWorker(Rc::new(Worker::new(number, Arc::clone(&worker_shared))))

@@ -19,15 +19,17 @@ pub mod pending;
 pub mod snapshot;
 pub mod worker;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, TRAILER};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, TRAILER};
 use http::request::Parts;
 use http::{Request as HttpRequest, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use crate::audit::writer::OnFailure;
 use crate::client::Outgoing;
@@ -67,7 +69,9 @@ pub async fn handle(
         worker: Rc::clone(&worker),
         now,
         peer,
+        took_body: Cell::new(false),
     };
+    let has_body = !request.body().is_end_stream();
     let answer = CatchUnwind(pin!(passage.answer(request))).await;
     let answer = answer.unwrap_or_else(|()| {
         worker.shared.metrics.panics.inc();
@@ -75,7 +79,12 @@ pub async fn handle(
         let decision = Decision::refused(Reason::Internal, None);
         passage.deny(&HeaderMap::new(), &decision, Known::default())
     });
-    answer.map(|body| body.counted(in_flight))
+    let mut answer = answer.map(|body| body.counted(in_flight));
+    if has_body && !passage.took_body.get() {
+        // What is left of the body is not waited for, so nothing can follow it; the caller is to know.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 impl Passage {
@@ -121,6 +130,7 @@ impl Passage {
                 self.answer_own(&parts, &head, &path, &identified, known).await
             }
             Route::Stream(operation, class) => {
+                self.took_body.set(true);
                 let request = extract::streamed_request(operation, class);
                 let known = Known { request: Some(&request), ..known };
                 let outgoing = match head.method.is_read() {
@@ -130,6 +140,7 @@ impl Passage {
                 self.judge(parts, &head, outgoing, &request, &identified, known).await
             }
             Route::Judge(endpoint) => {
+                self.took_body.set(true);
                 let held = match intake::read_body(body, &self.snapshot.limits, &self.worker, self.now).await
                 {
                     Ok(held) => held,
@@ -160,7 +171,9 @@ impl Passage {
             return Some(faults::refusal(*fault));
         }
         let in_flight = self.worker.shared.metrics.requests_in_flight.get();
-        let is_full = usize::try_from(in_flight).is_ok_and(|count| count > self.snapshot.limits.requests_max);
+        let ceiling = self.worker.shared.requests_ceiling.load(Ordering::Relaxed);
+        let most = self.snapshot.limits.requests_max.min(ceiling);
+        let is_full = usize::try_from(in_flight).is_ok_and(|count| count > most);
         is_full.then_some(Refusal {
             reason: Reason::Overloaded,
             detail: "more requests are being answered than `limits.requests`",

@@ -1,5 +1,6 @@
 //! One request on its way through, and what is recorded, counted and told of it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::Response;
@@ -36,6 +37,8 @@ pub struct Passage {
     pub now: Now,
     /// Where it came from.
     pub peer: Rc<Peer>,
+    /// Whether its body is read, by whomever.
+    pub took_body: Cell<bool>,
 }
 
 /// What is known when the decision is recorded.

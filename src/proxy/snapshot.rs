@@ -93,6 +93,8 @@ pub struct Shared {
     pub audit: Arc<AuditFile>,
     /// Bytes of bodies that are held for judging now.
     pub buffered: AtomicUsize,
+    /// How many requests at a time the file descriptors are enough for, whatever the configuration says.
+    pub requests_ceiling: AtomicUsize,
 }
 
 impl Shared {
@@ -113,6 +115,7 @@ impl Shared {
             metrics,
             audit,
             buffered: AtomicUsize::new(0),
+            requests_ceiling: AtomicUsize::new(usize::MAX),
         }
     }
 
