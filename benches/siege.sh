@@ -20,12 +20,13 @@ until [ -s "$work/stage.out" ]; do :; done
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/server.key" -out "$work/server.pem" 2>/dev/null
 # The same configuration twice: with TLS, and on the next ports without.
-limits='limits: { connections: 12000, connections_per_address: 12000, idle_timeout: 40s }'
 plain=$work/plain.yaml secured=$work/secured.yaml
 sed 's/18180/18190/; s/18181/18191/; s/audit.jsonl/plain.jsonl/' "$work/countersign.yaml" >"$plain"
 sed 's/^listen:$/listen:\n  tls: { certificate: server.pem, private_key: server.key }/' "$work/countersign.yaml" >"$secured"
+# Many requests over few connections there, many connections with few requests here: fewer descriptors are enough.
+echo 'limits: { connections: 1000, idle_timeout: 40s }' >>"$secured"
+echo 'limits: { connections: 12000, connections_per_address: 12000, requests: 2000, idle_timeout: 40s }' >>"$plain"
 for file in "$plain" "$secured"; do
-  echo "$limits" >>"$file"
   WORKERS=2 target/release/countersign run --config "$file" 2>>"$work/gateway.log" &
 done
 until curl -fs http://127.0.0.1:18181/readyz >/dev/null 2>&1 && curl -fs http://127.0.0.1:18191/readyz >/dev/null 2>&1; do :; done
