@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fetch::without_brackets;
+
 /// How the admin listener is reached.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -157,7 +159,7 @@ fn refuse(request: &Request<Incoming>, settings: &Settings) -> Option<Answer> {
 fn is_known_host(headers: &HeaderMap, settings: &Settings) -> bool {
     let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
     let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let name = without_brackets(authority.host());
     let is_loopback =
         name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     is_loopback || settings.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))

@@ -67,9 +67,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// A host as it is looked up: an IPv6 address stands in brackets in URLs only (RFC 3986 section 3.2.2).
+pub fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Whether a host is this machine.
 pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = without_brackets(host);
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::client::outgoing::Outgoing;
 use crate::client::settings::Settings;
+use crate::fetch::without_brackets;
 use crate::local::Local;
 
 /// The most requests at a time on one HTTP/2 connection before another one is opened.
@@ -71,7 +72,7 @@ impl Sender {
     /// Opens a connection.
     pub async fn open(settings: &Settings) -> io::Result<Sender> {
         let port = settings.authority.port_u16().unwrap_or(if settings.tls.is_some() { 443 } else { 80 });
-        let host = settings.authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = without_brackets(settings.authority.host());
         let socket = TcpStream::connect((host, port)).await?;
         socket.set_nodelay(true)?;
         let Some(secured) = &settings.tls else { return one(TokioIo::new(socket)).await };

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::fetch::without_brackets;
+use crate::tls::alpn::protocols;
 use crate::tls::client::{Settings, load};
 
 /// How connections to one upstream are secured.
@@ -35,13 +37,10 @@ impl Eq for Secured {}
 impl Secured {
     /// Reads what the settings name; `http2` offers HTTP/2 beside HTTP/1.1.
     pub fn new(authority: &Authority, settings: &Settings, http2: bool) -> Result<Secured, String> {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = without_brackets(authority.host()).to_owned();
         let name = ServerName::try_from(host).map_err(|_| format!("`{authority}` is no name of a server"))?;
         let mut config = ClientConfig::clone(&*load(settings)?);
-        config.alpn_protocols = match http2 {
-            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            false => vec![b"http/1.1".to_vec()],
-        };
+        config.alpn_protocols = protocols(http2);
         let read = identity_of(settings).map_err(|error| format!("the files of `tls`: {error}"))?;
         Ok(Secured { config: Arc::new(config), name, http2, read })
     }

@@ -1,6 +1,5 @@
 //! One connection: served by hyper, ended when it is idle, slow, old or drained.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -67,7 +66,9 @@ pub async fn serve<B, F>(
         let mut in_flight = InFlight::new(&context, state);
         if let Some(fault) = state.fault_of(&request, &context) {
             request.extensions_mut().insert(fault);
-            in_flight.is_waited_for(fault != Fault::Ending);
+            if fault == Fault::Ending {
+                in_flight.leave();
+            }
         }
         Answering { answer: handle(request), in_flight: Some(in_flight) }
     });
@@ -181,8 +182,8 @@ impl<B: Body, F: Future<Output = Response<B>> + Unpin> Future for Answering<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(Pin::new(&mut self.answer).poll(cx));
-        let in_flight = self.in_flight.take().expect("a finished future is not polled again");
-        in_flight.is_answered.set(true);
+        let mut in_flight = self.in_flight.take().expect("a finished future is not polled again");
+        in_flight.is_answered = true;
         if in_flight.is_last() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -224,7 +225,7 @@ impl<B: Body + Unpin> Body for Tracked<B> {
 struct InFlight {
     context: Rc<WorkerContext>,
     state: Rc<State>,
-    is_answered: Cell<bool>,
+    is_answered: bool,
     /// Whether the end of the connection waits for it.
     is_waited_for: bool,
 }
@@ -239,18 +240,16 @@ impl InFlight {
         InFlight {
             context: Rc::clone(context),
             state: Rc::clone(state),
-            is_answered: Cell::new(false),
+            is_answered: false,
             is_waited_for: true,
         }
     }
 
-    /// Says whether the end of the connection waits for it.
-    fn is_waited_for(&mut self, is_waited_for: bool) {
-        if self.is_waited_for && !is_waited_for {
-            let in_flight = &self.state.movement.in_flight;
-            in_flight.set(in_flight.get() - 1);
-            self.is_waited_for = false;
-        }
+    /// Lets the connection end without waiting for it; again changes nothing.
+    fn leave(&mut self) {
+        let in_flight = &self.state.movement.in_flight;
+        in_flight.set(in_flight.get() - usize::from(self.is_waited_for));
+        self.is_waited_for = false;
     }
 
     /// Whether the answer ends its connection; over HTTP/2 that is not for a header to say.
@@ -268,10 +267,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.leave();
         let movement = &self.state.movement;
-        movement.in_flight.set(movement.in_flight.get() - usize::from(self.is_waited_for));
         self.context.load.requests.fetch_sub(1, Ordering::Relaxed);
-        if self.is_answered.get() {
+        if self.is_answered {
             return;
         }
         // Requests that are opened only to be reset cost the gateway more than their sender.

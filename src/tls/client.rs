@@ -23,15 +23,7 @@ pub struct Settings {
 /// No protocol is offered by ALPN: whoever connects knows which ones it speaks, and sets them.
 pub fn load(settings: &Settings) -> Result<Arc<ClientConfig>, String> {
     let roots = match &settings.ca_file {
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in files::certificates(path)? {
-                roots.add(certificate).map_err(|error| {
-                    format!("{} holds a certificate that can not be trusted: {error}", path.display())
-                })?;
-            }
-            roots
-        }
+        Some(path) => files::trust_in(files::certificates(path)?, path)?,
         None => platform_roots()?,
     };
     // The provider is named: a process default that something else installs must not change what is spoken.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
@@ -10,21 +11,30 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The certificates of a PEM file, in its order; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path)?;
-    let found: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(format!("{} holds no certificate in PEM form", path.display())),
-        Ok(found) => Ok(found),
-        Err(error) => Err(format!("{} is no PEM file: {error}", path.display())),
-    }
+    items(path, "certificate")
 }
 
 /// The certificate revocation lists of a PEM file; at least one.
 pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    items(path, "X509 CRL")
+}
+
+/// Trust in the certificates of authorities that this file held.
+pub fn trust_in(authorities: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|error| {
+            format!("{} holds a certificate that can not be trusted: {error}", path.display())
+        })?;
+    }
+    Ok(roots)
+}
+
+fn items<T: PemObject>(path: &Path, what: &str) -> Result<Vec<T>, String> {
     let pem = read(path)?;
-    let found: Result<Vec<_>, PemError> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    let found: Result<Vec<T>, PemError> = T::pem_slice_iter(&pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(format!("{} holds no X509 CRL in PEM form", path.display())),
+        Ok(found) if found.is_empty() => Err(format!("{} holds no {what} in PEM form", path.display())),
         Ok(found) => Ok(found),
         Err(error) => Err(format!("{} is no PEM file: {error}", path.display())),
     }

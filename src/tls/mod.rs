@@ -1,5 +1,6 @@
 //! TLS: configurations of rustls, all of one provider.
 
+pub mod alpn;
 pub mod client;
 pub mod files;
 pub mod server;

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::tls::alpn::protocols;
 use crate::tls::files;
 
 /// How incoming connections are secured.
@@ -79,25 +80,18 @@ pub fn load(settings: &Settings) -> Result<Loaded, String> {
         .map_err(|error| {
             format!("{} and {} do not make an identity: {error}", certificate.display(), key.display())
         })?;
-    config.alpn_protocols = match settings.http2 {
-        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        false => vec![b"http/1.1".to_vec()],
-    };
+    config.alpn_protocols = protocols(settings.http2);
     config.ticketer = Ticketer::new().map_err(|error| format!("no keys for session tickets: {error}"))?;
     Ok(Loaded { config, trust: trust.finish().as_ref().to_vec() })
 }
 
 fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let path = &clients.ca_file;
-    let mut roots = RootCertStore::empty();
     // A session that began without a certificate must not go on where one is required.
     add(trust, if clients.required { b"required" } else { b"optional" });
-    for certificate in files::certificates(path)? {
-        add(trust, &certificate);
-        roots.add(certificate).map_err(|error| {
-            format!("{} holds a certificate that can not be trusted: {error}", path.display())
-        })?;
-    }
+    let authorities = files::certificates(path)?;
+    authorities.iter().for_each(|authority| add(trust, authority));
+    let roots = files::trust_in(authorities, path)?;
     let provider = Arc::new(default_provider());
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if let Some(path) = &clients.crl_file {

@@ -13,7 +13,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("extract", &["policy"]),
     ("tls", &[]),
     ("fetch", &[]),
-    ("client", &["deadline", "local", "tls"]),
+    ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy"]),
     ("agreements", &["clock", "policy"]),
@@ -34,7 +34,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "audit",
         ],
     ),
-    ("admin", &[]),
+    ("admin", &["fetch"]),
     (
         "config",
         &[
