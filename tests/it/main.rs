@@ -16,6 +16,7 @@ mod http2_upstream;
 mod intake;
 mod key_server;
 mod keys;
+mod keys_reload;
 mod lasting;
 mod life;
 mod limits;
