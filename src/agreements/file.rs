@@ -1,15 +1,13 @@
 //! The ledger: a file in which the operator records where agreements stand.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use crate::agreements::source::{Said, Source};
+use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::policy::agreement::{Agreement, Cloud, Key, Party, PartyKind, Region, Scope, Status};
 use crate::policy::id::{Guid, Name, PartnerRef};
 
@@ -57,14 +55,14 @@ impl Ledger {
         for subject in subjects(&key.party) {
             for entry in self.entries.get(&subject).into_iter().flatten() {
                 if concerns(entry, key) {
-                    best = Some(best.map_or(entry.status, |known| better(known, entry.status)));
+                    best = Some(best.map_or(entry.status, |known| known.merged(entry.status)));
                 }
             }
         }
         match best {
             Some(status) => Said::Definite { status, observed_at: self.loaded_at },
             None if last && self.complete.contains(&key.party.kind()) => {
-                Said::Definite { status: Status::Missing, observed_at: self.loaded_at }
+                Said::Definite { status: Status::MISSING, observed_at: self.loaded_at }
             }
             None => Said::Nothing,
         }
@@ -98,18 +96,6 @@ fn concerns(entry: &Entry, key: &Key) -> bool {
     entry.cloud == key.cloud && entry.agreement == key.agreement && in_scope
 }
 
-/// Of two records the acceptance, and of two acceptances both: the newest date, and whether one has none. A further
-/// record never takes away what another one gives.
-fn better(left: Status, right: Status) -> Status {
-    match (left, right) {
-        (Status::Accepted { at, undated }, Status::Accepted { at: other, undated: also }) => {
-            Status::Accepted { at: at.max(other), undated: undated || also }
-        }
-        (Status::Accepted { .. }, _) | (Status::NotApplicable, Status::Missing) => left,
-        _ => right,
-    }
-}
-
 /// A ledger file as a source; the last good reading of it stays in force while an edit is broken.
 #[derive(Debug)]
 pub struct FileSource {
@@ -140,8 +126,17 @@ impl Source for FileSource {
         self.name
     }
 
-    fn look_up<'a>(&'a self, key: &'a Key, last: bool) -> Pin<Box<dyn Future<Output = Said> + Send + 'a>> {
-        let said = self.ledger.load().say(key, last);
+    fn epoch(&self) -> u64 {
+        // It is asked anew whenever it may have changed.
+        0
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
+        let said = self.ledger.load().say(&question.key, question.last);
         Box::pin(std::future::ready(said))
     }
 }

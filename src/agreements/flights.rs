@@ -22,8 +22,12 @@ impl Waiter {
     }
 }
 
-/// The answer to come, for each key and generation.
-type UnderWay = HashMap<(Key, u64), watch::Receiver<Option<Kept>>>;
+/// What is asked: a key, the generation of the sources, and whether it is asked beside requests. Who waits for an answer
+/// must not share one that is only had if nobody else wants to ask.
+pub type Route = (Key, u64, bool);
+
+/// The answer to come, for each route.
+type UnderWay = HashMap<Route, watch::Receiver<Option<Kept>>>;
 
 /// The questions that are being asked now. Flights run on the control runtime, not inside a request: a caller that
 /// hangs up cancels nothing for those who wait beside it.
@@ -39,26 +43,26 @@ impl Flights {
         Flights { under_way: Arc::default(), control }
     }
 
-    /// Joins the flight for a key and generation, starting it where there is none.
-    pub fn join<F>(&self, key: Key, generation: u64, question: impl FnOnce() -> F) -> Waiter
+    /// Joins the flight of a route, starting it where there is none.
+    pub fn join<F>(&self, route: Route, question: impl FnOnce() -> F) -> Waiter
     where
         F: Future<Output = Kept> + Send + 'static,
     {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(receiver) = under_way.get(&(key, generation))
+        if let Some(receiver) = under_way.get(&route)
             // One whose task died is still listed: start anew.
             && (receiver.has_changed().is_ok() || receiver.borrow().is_some())
         {
             return Waiter(receiver.clone());
         }
         let (sender, receiver) = watch::channel(None);
-        under_way.insert((key, generation), receiver.clone());
+        under_way.insert(route, receiver.clone());
         drop(under_way);
         let question = question();
         let flights = self.clone();
         self.control.spawn(async move {
             let kept = question.await;
-            flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&(key, generation));
+            flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&route);
             // Nobody may be waiting any more.
             let _ = sender.send(Some(kept));
         });

@@ -3,22 +3,26 @@
 pub mod cache;
 pub mod file;
 pub mod flights;
+pub mod inquiry;
 pub mod near;
 pub mod source;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use tokio::runtime::Handle;
 
-use crate::agreements::cache::{FactCache, Kept, Settings, fallback};
+use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
 use crate::agreements::flights::{Flights, Waiter};
+use crate::agreements::inquiry::{Inquiry, Wanted, everyones};
 use crate::agreements::near::NearFacts;
-use crate::agreements::source::{Said, Sources};
+use crate::agreements::source::Sources;
 use crate::clock::Now;
-use crate::policy::agreement::{Answer, Fact, Failure, Key, Statuses};
+use crate::policy::agreement::{Agreement, Answer, Fact, Failure, Key, Party, Status, Statuses};
 use crate::policy::decision::Need;
+use crate::policy::id::{Guid, PartnerRef};
 
 /// What look-ups cost, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,12 +33,33 @@ pub struct LookupCounts {
     pub misses: u32,
 }
 
+/// Who asks, when, and how long answers are believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'s> {
+    /// The sources.
+    pub sources: &'s Arc<Sources>,
+    /// How long they are believed.
+    pub settings: &'s Settings,
+    /// The caller's tenant; `None` for what is done beside requests.
+    pub asker: Option<Guid>,
+    /// When.
+    pub now: Now,
+}
+
+impl Asking<'_> {
+    fn generation(&self) -> u64 {
+        self.sources.generation.load(Ordering::Acquire)
+    }
+}
+
 /// The facts, shared by all workers. It outlives every configuration.
 #[derive(Clone, Debug)]
 pub struct Agreements {
     cache: FactCache,
     flights: Flights,
     generations: Arc<AtomicU64>,
+    /// How much was learnt, doubted or forgotten: copies from before are not used any more.
+    changes: Arc<AtomicU64>,
     asked: Arc<AtomicU64>,
 }
 
@@ -45,6 +70,7 @@ impl Agreements {
             cache: FactCache::new(entries),
             flights: Flights::new(control),
             generations: Arc::default(),
+            changes: Arc::default(),
             asked: Arc::default(),
         }
     }
@@ -65,25 +91,24 @@ impl Agreements {
         self.cache.len()
     }
 
-    /// The answers to a plan's needs, if all of them are at hand and fresh: no waiting, and for what this worker used
-    /// a moment ago not even a look at what workers share.
-    pub fn at_hand(
-        &self,
-        near: &mut NearFacts,
-        sources: &Sources,
-        settings: &Settings,
-        needs: &[Need],
-        now: Now,
-    ) -> Option<Statuses> {
-        let generation = sources.generation.load(Ordering::Acquire);
+    /// The answers to a plan's needs, if all of them are at hand: no waiting, and for what this worker used a moment ago
+    /// not even a look at what workers share. What will not be fresh much longer is refreshed behind.
+    pub fn at_hand(&self, near: &mut NearFacts, asking: &Asking<'_>, needs: &[Need]) -> Option<Statuses> {
+        let (settings, now, generation) = (asking.settings, asking.now, asking.generation());
+        let changes = self.changes.load(Ordering::Acquire);
         let mut answers = Vec::with_capacity(needs.len());
         for need in needs {
-            let is_fresh = |kept: &Kept| kept.is_fresh(settings, generation, now);
-            let kept = match near.get(&need.key, now.mono).filter(is_fresh) {
+            let is_fresh = |kept: &Kept| kept.freshness(settings, generation, now) == Freshness::Fresh;
+            let kept = match near.get(&need.key, now.mono, changes).filter(is_fresh) {
                 Some(kept) => kept,
                 None => {
-                    let kept = self.cache.get(&need.key).filter(is_fresh)?;
-                    near.put(need.key, kept, now.mono);
+                    let mut kept = self.cache.get(&need.key)?;
+                    match kept.freshness(settings, generation, now) {
+                        Freshness::Hard => return None,
+                        Freshness::Soft => kept = self.refresh_behind(asking, need.key).unwrap_or(kept),
+                        Freshness::Fresh => {}
+                    }
+                    near.put(need.key, kept, now.mono, changes);
                     kept
                 }
             };
@@ -92,75 +117,83 @@ impl Agreements {
         Some(Statuses { answers, stale_max: stale_max(settings) })
     }
 
+    /// Has an answer that still serves asked for again, unless somebody does already. What is kept meanwhile.
+    fn refresh_behind(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
+        if self.cache.claim_refresh(key, asking.now.mono) {
+            let aside = Asking { asker: None, ..*asking };
+            let (settings, now, generation) = (*asking.settings, asking.now, asking.generation());
+            drop(self.ask(&aside, key, Wanted::Anew, move |kept| {
+                kept.freshness(&settings, generation, now) == Freshness::Fresh && kept.asked >= now.mono
+            }));
+        }
+        self.cache.get(&key)
+    }
+
     /// The answers to a plan's needs, from the cache where they are fresh. Only needs that decide are waited for.
-    pub async fn look_up(
-        &self,
-        sources: &Arc<Sources>,
-        settings: &Settings,
-        needs: &[Need],
-        now: Now,
-    ) -> (Statuses, LookupCounts) {
+    pub async fn look_up(&self, asking: &Asking<'_>, needs: &[Need]) -> (Statuses, LookupCounts) {
+        let (settings, now, generation) = (asking.settings, asking.now, asking.generation());
         let mut counts = LookupCounts::default();
         let mut statuses =
             Statuses { answers: Vec::with_capacity(needs.len()), stale_max: stale_max(settings) };
         let mut waiting: Vec<(usize, Waiter, Option<Kept>)> = Vec::new();
-        let generation = sources.generation.load(Ordering::Acquire);
         for (at, need) in needs.iter().enumerate() {
             let kept = self.cache.get(&need.key);
-            if let Some(kept) = kept.filter(|kept| kept.is_fresh(settings, generation, now)) {
+            let serves = |kept: &Kept| kept.freshness(settings, generation, now) != Freshness::Hard;
+            if let Some(kept) = kept.filter(serves) {
                 counts.hits += 1;
                 statuses.answers.push(kept.answer);
                 continue;
             }
             counts.misses += 1;
-            let (fresh, until) = (*settings, now);
-            let waiter = self.ask(sources, need.key, generation, now, move |kept| {
-                kept.is_fresh(&fresh, generation, until)
+            let fresh = *settings;
+            let waiter = self.ask(asking, need.key, Wanted::Fresh, move |kept| {
+                kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
             statuses.answers.push(fallback(kept, Failure::NotAsked));
             if need.decides {
                 waiting.push((at, waiter, kept));
             }
         }
-        self.wait(settings, waiting, now, &mut statuses).await;
+        self.wait(asking, waiting, &mut statuses).await;
         (statuses, counts)
     }
 
     /// Asks anew for the needs of these indexes, whatever is kept, and puts what comes into `statuses`.
     pub async fn look_again(
         &self,
-        sources: &Arc<Sources>,
-        settings: &Settings,
+        asking: &Asking<'_>,
         needs: &[Need],
         which: &[usize],
-        now: Now,
         statuses: &mut Statuses,
     ) {
-        let generation = sources.generation.load(Ordering::Acquire);
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            // At most once in that time, whoever asks.
-            let (recheck_after, until) = (settings.recheck_after, now.mono);
-            let waiter = self.ask(sources, key, generation, now, move |kept| {
-                kept.generation == generation && until.saturating_duration_since(kept.asked) < recheck_after
-            });
-            waiting.push((at, waiter, self.cache.get(&key)));
+            waiting.push((at, self.ask_again(asking, key), self.cache.get(&key)));
         }
-        self.wait(settings, waiting, now, statuses).await;
+        self.wait(asking, waiting, statuses).await;
+    }
+
+    /// Asks anew, at most once in `recheck_after`, whoever asks.
+    fn ask_again(&self, asking: &Asking<'_>, key: Key) -> Waiter {
+        let (recheck_after, until) = (asking.settings.recheck_after, asking.now.mono);
+        let generation = asking.generation();
+        self.ask(asking, key, Wanted::Anew, move |kept| {
+            let age = until.saturating_duration_since(kept.asked);
+            kept.generation == generation && !kept.doubted && age < recheck_after
+        })
     }
 
     async fn wait(
         &self,
-        settings: &Settings,
+        asking: &Asking<'_>,
         waiting: Vec<(usize, Waiter, Option<Kept>)>,
-        now: Now,
         statuses: &mut Statuses,
     ) {
         if waiting.is_empty() {
             return;
         }
-        let deadline = tokio::time::Instant::from_std(now.mono + settings.deadline);
+        let deadline = tokio::time::Instant::from_std(asking.now.mono + asking.settings.deadline);
         for (at, waiter, kept) in waiting {
             statuses.answers[at] = match tokio::time::timeout_at(deadline, waiter.landed()).await {
                 Ok(Some(landed)) => landed.answer,
@@ -175,38 +208,118 @@ impl Agreements {
     /// caller looked, and what it brought is good enough if `suffices` says so.
     fn ask(
         &self,
-        sources: &Arc<Sources>,
+        asking: &Asking<'_>,
         key: Key,
-        generation: u64,
-        now: Now,
+        wanted: Wanted,
         suffices: impl Fn(&Kept) -> bool + Send + 'static,
     ) -> Waiter {
-        self.flights.join(key, generation, || {
-            let sources = Arc::clone(sources);
-            let (cache, asked) = (self.cache.clone(), Arc::clone(&self.asked));
-            async move {
-                if let Some(landed) = cache.get(&key).filter(suffices) {
-                    return landed;
-                }
-                asked.fetch_add(1, Ordering::Relaxed);
-                let (said, source) = sources.ask(&key).await;
-                let known = cache.get(&key);
-                let answer = match (said, source) {
-                    (Said::Definite { status, observed_at }, Some(source)) => {
-                        Answer::known(Fact { status, observed_at, asked_at: now.wall, source })
-                    }
-                    (Said::Failed(failure), _) => fallback(known, failure),
-                    // No source names the party any more: an older acceptance is not merely stale.
-                    _ => Answer::failed(Failure::Unrecorded),
-                };
-                let kept = Kept { answer, asked: now.mono, generation };
-                // A failure is not kept: the next request asks again, and what was known stays known.
-                if answer.failure.is_none_or(|failure| failure == Failure::Unrecorded) {
-                    cache.put(key, kept);
-                }
-                kept
-            }
+        let generation = asking.generation();
+        self.flights.join((key, generation, asking.asker.is_none()), || {
+            let inquiry = Inquiry {
+                sources: Arc::clone(asking.sources),
+                settings: *asking.settings,
+                cache: self.cache.clone(),
+                asked: Arc::clone(&self.asked),
+                key,
+                generation,
+                asker: asking.asker,
+                now: asking.now,
+                wanted,
+            };
+            inquiry.fly(suffices)
         })
+    }
+
+    /// Learns from the upstream's own answer that an agreement was accepted: what is kept counts at once, beside what was
+    /// known already.
+    pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status) {
+        let (now, generation) = (asking.now, asking.generation());
+        self.cache.change(key, |kept| {
+            let before = kept.and_then(|kept| kept.answer.last).map(|fact| fact.status);
+            let status =
+                before.filter(|status| status.is_accepted()).map_or(status, |old| old.merged(status));
+            let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
+            let generation = kept.map_or(generation, |kept| kept.generation.max(generation));
+            Some(Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings))
+        });
+        self.changed();
+    }
+
+    /// Takes from the upstream's own answer that an acceptance may not hold any more: it is asked for again before its
+    /// next use, at most once in `recheck_after`. Whether anything was held that is in doubt now.
+    pub fn doubt(&self, settings: &Settings, key: Key, now: Instant) -> bool {
+        let doubt = |key| {
+            self.cache.change(key, |kept| {
+                let kept =
+                    kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.status.is_accepted()))?;
+                let settled = kept.doubt_settled;
+                let again = |at: Instant| now.saturating_duration_since(at) >= settings.recheck_after;
+                settled.is_none_or(again).then_some(Kept { doubted: true, ..*kept })
+            })
+        };
+        let doubted = doubt(key);
+        // What all partners share is in doubt with it; what they have of their own is not.
+        let doubted = everyones(&key).map(doubt).unwrap_or(false) || doubted;
+        if doubted {
+            self.changed();
+        }
+        doubted
+    }
+
+    /// Takes from the upstream's own answer that something was accepted which can not be told: what is missing is asked
+    /// for again before its next use.
+    pub fn doubt_missing(&self, key: Key) {
+        let doubted = self.cache.change(key, |kept| {
+            let kept = kept.filter(|kept| kept.answer.last.is_some_and(|fact| !fact.status.is_accepted()))?;
+            Some(Kept { doubted: true, ..*kept })
+        });
+        if doubted {
+            self.changed();
+        }
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is kept of an agreement of a party, whatever its kind, cloud, region or billing partner.
+    pub fn find(&self, agreement: Agreement, id: PartnerRef) -> Vec<(Key, Kept)> {
+        let is_it = |party: &Party| match (party, id) {
+            (Party::Customer(tenant), PartnerRef::Tenant(wanted)) => *tenant == wanted,
+            (Party::Partner(ids) | Party::Reseller(ids), PartnerRef::Tenant(wanted)) => {
+                ids.tenant == Some(wanted)
+            }
+            (Party::Partner(ids) | Party::Reseller(ids), PartnerRef::Mpn(wanted)) => ids.mpn == Some(wanted),
+            (Party::Customer(_), PartnerRef::Mpn(_)) => false,
+        };
+        self.cache.all().filter(|(key, _)| key.agreement == agreement && is_it(&key.party)).collect()
+    }
+
+    /// Asks anew for one key, beside the requests. What came of it, where it came in time.
+    pub async fn refresh(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
+        let waiter = self.ask_again(asking, key);
+        let landed = tokio::time::timeout(asking.settings.deadline, waiter.landed()).await;
+        self.changed();
+        landed.ok().flatten()
+    }
+
+    /// Forgets what is kept under a key: the next request asks.
+    pub fn forget(&self, key: &Key) {
+        self.cache.forget(key);
+        self.changed();
+    }
+
+    /// Everything that is kept, in no order; for saving it.
+    pub fn all(&self) -> impl Iterator<Item = (Key, Kept)> + '_ {
+        self.cache.all()
+    }
+
+    /// Takes a fact that was learnt earlier or elsewhere, unless a newer one is there.
+    pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) {
+        let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
+        let Some(asked) = asking.now.mono.checked_sub(age) else { return };
+        let kept = Kept::new(&key, Answer::known(fact), asked, asking.generation(), asking.settings);
+        self.cache.put(key, Kept { epoch, ..kept });
     }
 }
 

@@ -22,6 +22,8 @@ struct Copied {
     key: Key,
     kept: Kept,
     at: Instant,
+    /// How much had been learnt or doubted when it was copied.
+    changes: u64,
 }
 
 impl Default for NearFacts {
@@ -31,16 +33,16 @@ impl Default for NearFacts {
 }
 
 impl NearFacts {
-    /// The copy of what is kept under a key, if there is a young one.
-    pub fn get(&self, key: &Key, now: Instant) -> Option<Kept> {
+    /// The copy of what is kept under a key, if there is a young one and nothing was learnt or doubted since.
+    pub fn get(&self, key: &Key, now: Instant, changes: u64) -> Option<Kept> {
         let copied = self.slots[slot(key)].as_ref()?;
         let young = now.saturating_duration_since(copied.at) < COPY_AGE_MAX;
-        (young && copied.key == *key).then_some(copied.kept)
+        (young && copied.changes == changes && copied.key == *key).then_some(copied.kept)
     }
 
     /// Copies what is kept under a key, in place of what was there.
-    pub fn put(&mut self, key: Key, kept: Kept, now: Instant) {
-        self.slots[slot(&key)] = Some(Copied { key, kept, at: now });
+    pub fn put(&mut self, key: Key, kept: Kept, now: Instant, changes: u64) {
+        self.slots[slot(&key)] = Some(Copied { key, kept, at: now, changes });
     }
 }
 
@@ -83,6 +85,7 @@ impl Hasher for Mixer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agreements::cache::Settings;
     use crate::policy::agreement::{Answer, Cloud, Failure, MCA, MPA, Party, Scope};
     use crate::policy::id::Guid;
 
@@ -95,15 +98,25 @@ mod tests {
             party: Party::Customer(Guid::from_bits(bits)),
             scope: Scope::None,
         };
-        let kept = Kept { answer: Answer::failed(Failure::Unrecorded), asked: now, generation: 3 };
+        let settings = Settings {
+            entries: 1,
+            accepted: COPY_AGE_MAX,
+            missing: COPY_AGE_MAX,
+            stale: COPY_AGE_MAX,
+            recheck_after: COPY_AGE_MAX,
+            deadline: COPY_AGE_MAX,
+        };
+        let kept = Kept::new(&key(1, MCA), Answer::failed(Failure::Unrecorded), now, 3, &settings);
         let mut near = NearFacts::default();
-        near.put(key(1, MCA), kept, now);
-        assert!(near.get(&key(1, MCA), now).is_some());
-        assert!(near.get(&key(1, MPA), now).is_none());
-        assert!(near.get(&key(1, MCA), now + COPY_AGE_MAX).is_none());
+        near.put(key(1, MCA), kept, now, 7);
+        assert!(near.get(&key(1, MCA), now, 7).is_some());
+        assert!(near.get(&key(1, MCA), now, 8).is_none());
+        assert!(near.get(&key(1, MPA), now, 7).is_none());
+        assert!(near.get(&key(1, MCA), now + COPY_AGE_MAX, 7).is_none());
         // Of ten thousand keys for a thousand places each lookup finds its own key or nothing.
-        (0..10_000).for_each(|bits| near.put(key(bits, MCA), Kept { generation: bits as u64, ..kept }, now));
-        let found = (0..10_000u128).filter_map(|bits| Some((bits, near.get(&key(bits, MCA), now)?)));
+        (0..10_000)
+            .for_each(|bits| near.put(key(bits, MCA), Kept { generation: bits as u64, ..kept }, now, 0));
+        let found = (0..10_000u128).filter_map(|bits| Some((bits, near.get(&key(bits, MCA), now, 0)?)));
         let mut count = 0;
         for (bits, kept) in found {
             assert_eq!(kept.generation, bits as u64);

@@ -1,15 +1,17 @@
-//! Sources: where statuses come from.
+//! Sources: where statuses come from, and how several are asked in turn.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::policy::agreement::{Failure, Key, PartyKind, Status};
-use crate::policy::id::Name;
+use crate::agreements::cache::{Kept, LEARNED};
+use crate::policy::agreement::{Agreement, Demand, Fact, Failure, Key, PartyKind, Status};
+use crate::policy::id::{Guid, Name};
 
 /// What a source says to one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +23,60 @@ pub enum Said {
         /// When the source learnt it.
         observed_at: Timestamp,
     },
+    /// An acceptance, though not all that could be known of it: there may be a newer one, or one with a date.
+    AtLeast {
+        /// The status.
+        status: Status,
+        /// When the source learnt it.
+        observed_at: Timestamp,
+        /// Why there is no more.
+        failure: Failure,
+    },
     /// The source does not know the party; a further source may.
     Nothing,
     /// The source could not be asked.
     Failed(Failure),
 }
 
+/// A question to a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Where what stands.
+    pub key: Key,
+    /// What rules ask of the date.
+    pub demand: Demand,
+    /// Whether no further source follows.
+    pub last: bool,
+    /// The caller's tenant whose request asks; `None` for what is done beside requests.
+    pub asker: Option<Guid>,
+    /// How long the question may wait for its turn.
+    pub patience: Duration,
+}
+
+/// An answer to come.
+pub type Saying<'a> = Pin<Box<dyn Future<Output = Said> + Send + 'a>>;
+
 /// A source of statuses.
 pub trait Source: Debug + Send + Sync {
     /// Its name in configuration, findings and records.
     fn name(&self) -> Name;
 
-    /// Asks where an agreement stands. `last` says that no further source follows.
-    fn look_up<'a>(&'a self, key: &'a Key, last: bool) -> Pin<Box<dyn Future<Output = Said> + Send + 'a>>;
+    /// A number that is another one once earlier answers need not hold any more. Where it comes from settings alone, it
+    /// is the same in every process.
+    fn epoch(&self) -> u64;
+
+    /// Whether asking costs nothing: then nothing that it said is used again in its place.
+    fn is_local(&self) -> bool;
+
+    /// Asks where an agreement stands.
+    fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a>;
 }
 
 /// The sources of each kind of party, asked in turn.
 ///
 /// The generation grows whenever what they would answer may have changed: kept answers of an older one are asked for
-/// again. It belongs to the sources rather than to the cache, so that a request that still works with older sources can
-/// not pass off their answer as a newer one.
+/// again, of sources that are local or have changed. It belongs to the sources rather than to the cache, so that a
+/// request that still works with older sources can not pass off their answer as a newer one.
 #[derive(Debug, Default)]
 pub struct Sources {
     /// For the billing partner.
@@ -49,8 +85,36 @@ pub struct Sources {
     pub reseller: Vec<Arc<dyn Source>>,
     /// For customers.
     pub customer: Vec<Arc<dyn Source>>,
+    /// What rules ask of dates.
+    pub demands: Vec<(Agreement, PartyKind, Demand)>,
     /// The generation.
     pub generation: AtomicU64,
+}
+
+/// What asking the sources in turn brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reply {
+    /// What the source that settled it said.
+    pub settled: Option<Settled>,
+    /// Why nobody could say more.
+    pub failure: Option<Failure>,
+}
+
+/// An answer that needs no further source.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// The status.
+    pub status: Status,
+    /// When its source learnt it.
+    pub observed_at: Timestamp,
+    /// Which source said so.
+    pub source: Name,
+    /// The source's epoch.
+    pub epoch: u64,
+    /// Whether the source is local.
+    pub is_local: bool,
+    /// Whether the source was not asked, but had said so before.
+    pub reused: bool,
 }
 
 impl Sources {
@@ -63,18 +127,59 @@ impl Sources {
         }
     }
 
+    /// What rules ask of the date of an acceptance.
+    pub fn demand(&self, key: &Key) -> Demand {
+        let fits = |of: &&(Agreement, PartyKind, Demand)| of.0 == key.agreement && of.1 == key.party.kind();
+        self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
+    }
+
     /// Asks the sources in turn; the first definite answer wins. Missing needs every source asked before it to have
-    /// been definite: a failed one may hold the acceptance.
-    pub async fn ask(&self, key: &Key) -> (Said, Option<Name>) {
+    /// been definite: a failed one may hold the acceptance. What is `kept` stands for the source it came from.
+    pub async fn ask(
+        &self,
+        key: &Key,
+        asker: Option<Guid>,
+        patience: Duration,
+        kept: Option<&Kept>,
+    ) -> Reply {
         let sources = self.of(key.party.kind());
+        let demand = self.demand(key);
         let mut stack = Stack::default();
         for (at, source) in sources.iter().enumerate() {
-            if let Some(said) = stack.settle(source.look_up(key, at + 1 == sources.len()).await) {
-                return (said, Some(source.name()));
-            }
+            let last = at + 1 == sources.len();
+            let again = kept.and_then(|kept| said_before(kept, &**source, demand));
+            let said = match again {
+                Some(fact) => Said::Definite { status: fact.status, observed_at: fact.observed_at },
+                None => source.look_up(&Question { key: *key, demand, last, asker, patience }).await,
+            };
+            let (settled, failure) = match stack.settle(said) {
+                Some(Said::Definite { status, observed_at }) => (Some((status, observed_at)), None),
+                Some(Said::AtLeast { status, observed_at, failure }) => {
+                    (Some((status, observed_at)), Some(failure))
+                }
+                _ => continue,
+            };
+            let settled = settled.map(|(status, observed_at)| Settled {
+                status,
+                observed_at,
+                source: again.map_or(source.name(), |fact| fact.source),
+                epoch: source.epoch(),
+                is_local: source.is_local(),
+                reused: again.is_some(),
+            });
+            return Reply { settled, failure };
         }
-        (stack.nothing(), None)
+        Reply { settled: None, failure: stack.failure }
     }
+}
+
+/// What a source that costs something to ask has said, where that still holds and is enough. What was learnt from the
+/// upstream is as good as what it would say.
+fn said_before(kept: &Kept, source: &dyn Source, demand: Demand) -> Option<Fact> {
+    let fact = kept.answer.last.filter(|_| kept.answer.failure.is_none() && !source.is_local())?;
+    let is_its_own = fact.source == source.name() && kept.epoch == source.epoch();
+    let is_enough = !fact.status.is_accepted() || demand.is_met_by(fact.status);
+    ((is_its_own || fact.source == LEARNED) && is_enough).then_some(fact)
 }
 
 /// What sources asked in turn have said so far.
@@ -87,17 +192,12 @@ impl Stack {
     /// Takes what the next source says; `Some` where that settles the question.
     pub fn settle(&mut self, said: Said) -> Option<Said> {
         match (said, self.failure) {
-            (Said::Nothing, _) | (Said::Definite { status: Status::Missing, .. }, Some(_)) => None,
+            (Said::Nothing, _) | (Said::Definite { status: Status::Missing(_), .. }, Some(_)) => None,
             (Said::Failed(why), _) => {
                 self.failure.get_or_insert(why);
                 None
             }
-            (definite, _) => Some(definite),
+            (told, _) => Some(told),
         }
-    }
-
-    /// What is to be said where no source settled it.
-    pub fn nothing(&self) -> Said {
-        self.failure.map_or(Said::Nothing, Said::Failed)
     }
 }

@@ -117,6 +117,7 @@ pub fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<WatchedLedger>) 
         partner: of(partner),
         reseller: of(reseller),
         customer: of(customer),
+        demands: settings.policy.policy.demands(),
         generation: AtomicU64::new(0),
     };
     (Arc::new(sources), watched)

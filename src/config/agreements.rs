@@ -211,7 +211,7 @@ fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<
 
 fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Option<Status> {
     match &node.value {
-        Value::Text(text) if text == "missing" => return Some(Status::Missing),
+        Value::Text(text) if text == "missing" => return Some(Status::MISSING),
         Value::Text(text) if text == "not_applicable" => return Some(Status::NotApplicable),
         Value::Map(_) => {
             let section = reader.section(node)?;

@@ -183,6 +183,21 @@ pub struct Key {
     pub scope: Scope,
 }
 
+named_enum! {
+    /// Why there is definitely no acceptance (Partner Center, "Verify an indirect reseller's Microsoft Partner Agreement
+    /// status").
+    Absence {
+        /// Nobody has accepted it.
+        NotAccepted = "not_accepted",
+        /// No such partner has an account.
+        UnknownPartner = "unknown_partner",
+        /// The partner is in another CSP region than the order.
+        WrongRegion = "wrong_region",
+        /// The partner is not enrolled as an indirect reseller.
+        NotEnrolled = "not_enrolled",
+    }
+}
+
 /// Where an agreement of a party stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -194,7 +209,7 @@ pub enum Status {
         undated: bool,
     },
     /// Definitely not accepted.
-    Missing,
+    Missing(Absence),
     /// The agreement does not exist for this party (other cloud, contract exhibit).
     NotApplicable,
 }
@@ -204,9 +219,61 @@ impl Status {
     pub const fn as_str(self) -> &'static str {
         match self {
             Status::Accepted { .. } => "accepted",
-            Status::Missing => "missing",
+            Status::Missing(_) => "missing",
             Status::NotApplicable => "not_applicable",
         }
+    }
+
+    /// An acceptance without a date.
+    pub const UNDATED: Status = Status::Accepted { at: None, undated: true };
+
+    /// Nothing more than that there is no acceptance.
+    pub const MISSING: Status = Status::Missing(Absence::NotAccepted);
+
+    /// An acceptance at that moment.
+    pub const fn accepted(at: Timestamp) -> Status {
+        Status::Accepted { at: Some(at), undated: false }
+    }
+
+    /// Whether it is an acceptance.
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Status::Accepted { .. })
+    }
+
+    /// What two answers about one party amount to: of two acceptances both, the newest date and whether one has none;
+    /// else the acceptance. A further answer never takes away what another one gives.
+    #[must_use]
+    pub fn merged(self, other: Status) -> Status {
+        match (self, other) {
+            (Status::Accepted { at, undated }, Status::Accepted { at: newer, undated: also }) => {
+                Status::Accepted { at: at.max(newer), undated: undated || also }
+            }
+            (Status::Accepted { .. }, _) | (Status::NotApplicable, Status::Missing(_)) => self,
+            _ => other,
+        }
+    }
+}
+
+/// What rules ask of the date of an acceptance: a source that could say more need not, once this is met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// The latest moment since when an acceptance has to be.
+    pub since: Option<Timestamp>,
+    /// Whether one without a date is not enough.
+    pub dated: bool,
+}
+
+impl Demand {
+    /// What two rules ask together.
+    #[must_use]
+    pub fn and(self, other: Demand) -> Demand {
+        Demand { since: self.since.max(other.since), dated: self.dated || other.dated }
+    }
+
+    /// Whether nothing more could be learnt that any rule asks for.
+    pub fn is_met_by(self, status: Status) -> bool {
+        let Status::Accepted { at, undated } = status else { return false };
+        self.since.is_none_or(|since| at.is_some_and(|at| at >= since) || (undated && !self.dated))
     }
 }
 
@@ -217,6 +284,10 @@ named_enum! {
         Unrecorded = "unrecorded",
         /// A source could not be asked, or answered nonsense.
         Source = "source",
+        /// The source has failed again and again: it is left alone for a while.
+        Unavailable = "unavailable",
+        /// More questions than the source may be asked: its own limit, or what we set ourselves.
+        Throttled = "throttled",
         /// The request's deadline for look-ups passed.
         Deadline = "deadline",
         /// The acceptance has no date, and a rule needs one.
@@ -229,7 +300,7 @@ named_enum! {
 impl Failure {
     /// Whether it is the gateway's own doing, so that `on_unknown: allow` must not apply.
     pub fn is_own(self) -> bool {
-        matches!(self, Failure::Deadline | Failure::NotAsked)
+        matches!(self, Failure::Throttled | Failure::Deadline | Failure::NotAsked)
     }
 }
 

@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::policy::agreement::{
-    Agreement, Answer, Failure, Key, PartnerIds, Party, PartyKind, Scope, Status, Statuses, named_enum,
+    Agreement, Answer, Demand, Failure, Key, PartnerIds, Party, PartyKind, Scope, Status, Statuses,
+    named_enum,
 };
 use crate::policy::condition::Truth;
 use crate::policy::decision::{Decision, Effect, Finding, LineSet, NEEDS_MAX, Need, Outcome};
@@ -30,7 +31,7 @@ use crate::policy::pattern::Pattern;
 use crate::policy::product::Products;
 use crate::policy::reason::Reason;
 use crate::policy::role::NameTable;
-use crate::policy::rule::{OnUnknown, Phase, Requirement, Rule, Undated, Waived, Waiver};
+use crate::policy::rule::{Mode, OnUnknown, Phase, Requirement, Rule, Undated, Waived, Waiver};
 
 /// How long before its end a waiver is announced to its callers.
 const WAIVER_NOTICE: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -178,6 +179,25 @@ impl Policy {
         let tenant = known.tenant.or_else(|| self.tenants.get(&known.mpn?).copied());
         let mpn = known.mpn.or_else(|| self.mpn_ids.get(&known.tenant?).copied());
         Party::Reseller(PartnerIds { tenant, mpn })
+    }
+
+    /// What rules ask of the dates of acceptances, at whatever time.
+    pub fn demands(&self) -> Vec<(Agreement, PartyKind, Demand)> {
+        let mut demands: Vec<(Agreement, PartyKind, Demand)> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.mode != Mode::Off) {
+            let Some(requirement) = &rule.requires else { continue };
+            let since = requirement.accepted_since;
+            let dated = since.is_some() && requirement.undated == Undated::Unknown;
+            let demand = Demand { since, dated };
+            let same = |of: &&mut (Agreement, PartyKind, Demand)| {
+                (of.0, of.1) == (requirement.agreement, requirement.of)
+            };
+            match demands.iter_mut().find(same) {
+                Some((.., known)) => *known = known.and(demand),
+                None => demands.push((requirement.agreement, requirement.of, demand)),
+            }
+        }
+        demands
     }
 
     /// The rules that apply to a request and the statuses a decision on it needs.
@@ -441,7 +461,7 @@ impl<'a> Plan<'a> {
 fn meets(requirement: &Requirement, status: Status) -> Outcome {
     let (at, undated) = match status {
         Status::NotApplicable => return Outcome::Met,
-        Status::Missing => return Outcome::Unmet(Reason::AgreementMissing),
+        Status::Missing(_) => return Outcome::Unmet(Reason::AgreementMissing),
         Status::Accepted { at, undated } => (at, undated),
     };
     let Some(since) = requirement.accepted_since else { return Outcome::Met };

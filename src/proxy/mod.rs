@@ -31,6 +31,7 @@ use http::request::Parts;
 use http::{Request as HttpRequest, Response, Version};
 use hyper::body::{Body, Incoming};
 
+use crate::agreements::Asking;
 use crate::audit::writer::OnFailure;
 use crate::client::Outgoing;
 use crate::clock::Now;
@@ -205,16 +206,21 @@ impl Passage {
         let agreements = &self.worker.shared.agreements;
         // The body may have taken its time: what is known is asked as of now, and waited for from now.
         let now = Now::read();
-        let (sources, freshness, needs) = (&snapshot.sources, &snapshot.freshness, plan.needs());
-        let at_hand =
-            agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), sources, freshness, needs, now);
+        let (freshness, needs) = (&snapshot.freshness, plan.needs());
+        let asking = Asking {
+            sources: &snapshot.sources,
+            settings: freshness,
+            asker: Some(identified.caller.partner.tenant),
+            now,
+        };
+        let at_hand = agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), &asking, needs);
         let mut statuses = match at_hand {
             Some(statuses) => {
                 self.worker.shared.metrics.lookup_hits.inc_by(needs.len() as u64);
                 statuses
             }
             None => {
-                let (statuses, counts) = agreements.look_up(sources, freshness, needs, now).await;
+                let (statuses, counts) = agreements.look_up(&asking, needs).await;
                 self.count(counts);
                 statuses
             }
@@ -225,7 +231,7 @@ impl Passage {
         let old = plan.old_unmet(&decision, recheck_after);
         if !old.is_empty() {
             self.worker.shared.metrics.rechecks.inc();
-            agreements.look_again(sources, freshness, needs, &old, now, &mut statuses).await;
+            agreements.look_again(&asking, needs, &old, &mut statuses).await;
             decision = plan.decide(&statuses);
         }
         let known = Known { statuses: Some((needs, &statuses)), ..known };

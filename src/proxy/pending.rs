@@ -5,6 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 use serde::Serialize;
 
+use crate::agreements::Asking;
 use crate::clock::Now;
 use crate::identity::Identified;
 use crate::policy::agreement::{MPA, Status};
@@ -62,8 +63,13 @@ pub async fn answer(
     };
     let plan =
         policy.plan(Facts { caller, request: &request, at: now.wall }).expect("one party needs few statuses");
-    let (statuses, _) =
-        shared.agreements.look_up(&snapshot.sources, &snapshot.freshness, plan.needs(), now).await;
+    let asking = Asking {
+        sources: &snapshot.sources,
+        settings: &snapshot.freshness,
+        asker: Some(caller.partner.tenant),
+        now,
+    };
+    let (statuses, _) = shared.agreements.look_up(&asking, plan.needs()).await;
     let decision = plan.decide(&statuses);
 
     let is_admin = policy.roles.find(GLOBAL_ADMIN).is_some_and(|admin| caller.roles.meets(admin));

@@ -136,7 +136,7 @@ fn answer(at: Timestamp) -> impl Strategy<Value = Answer> {
         Fact { status, observed_at: when, asked_at: when, source }
     };
     let status = prop_oneof![
-        Just(Status::Missing),
+        Just(Status::MISSING),
         Just(Status::NotApplicable),
         Just(Status::Accepted { at: None, undated: true }),
         (1_546_300_800i64..1_861_920_000).prop_map(|second| Status::Accepted {
@@ -185,7 +185,7 @@ fn allowed(decision: &Decision) -> bool {
 
 /// An answer that says no more than another did: an acceptance gone, or older, or everything unknown.
 fn weaker(answer: Answer, how: u8, at: Timestamp) -> Answer {
-    let missing = |fact: Fact| Answer::known(Fact { status: Status::Missing, ..fact });
+    let missing = |fact: Fact| Answer::known(Fact { status: Status::MISSING, ..fact });
     match (how % 4, answer.last) {
         (0, Some(fact)) => missing(fact),
         (1, Some(fact)) => match fact.status {
@@ -201,7 +201,7 @@ fn weaker(answer: Answer, how: u8, at: Timestamp) -> Answer {
         (2, _) => Answer::failed(Failure::Deadline),
         _ => {
             let source = Name::new("ledger").unwrap();
-            missing(Fact { status: Status::Missing, observed_at: at, asked_at: at, source })
+            missing(Fact { status: Status::MISSING, observed_at: at, asked_at: at, source })
         }
     }
 }

@@ -1,0 +1,137 @@
+//! Inquiry: one question on its flight, from what is kept over the sources to what is kept then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
+use crate::agreements::source::{Reply, Settled, Sources};
+use crate::clock::Now;
+use crate::policy::agreement::{Answer, Fact, Failure, Key, Party, Scope, Status};
+use crate::policy::id::Guid;
+
+/// What would do for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One that is fresh: a source that costs something to ask need not repeat what it has said.
+    Fresh,
+    /// One that is given now.
+    Anew,
+}
+
+/// A question on its way.
+pub struct Inquiry {
+    /// The sources.
+    pub sources: Arc<Sources>,
+    /// How long they are believed.
+    pub settings: Settings,
+    /// Where answers are kept.
+    pub cache: FactCache,
+    /// Counts questions.
+    pub asked: Arc<AtomicU64>,
+    /// Where what stands.
+    pub key: Key,
+    /// The generation of the sources.
+    pub generation: u64,
+    /// The caller's tenant; `None` for what is done beside requests.
+    pub asker: Option<Guid>,
+    /// When it is asked.
+    pub now: Now,
+    /// What would do.
+    pub wanted: Wanted,
+}
+
+impl Inquiry {
+    /// Asks, unless what is kept suffices, and keeps the answer.
+    pub async fn fly(self, suffices: impl Fn(&Kept) -> bool) -> Kept {
+        let before = self.cache.get(&self.key);
+        if let Some(kept) = before.filter(suffices) {
+            return kept;
+        }
+        let kept = match self.everyones(before.as_ref()) {
+            Some(kept) => kept,
+            None => {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                let holds = |kept: &Kept| {
+                    let by_age = kept.by_age(&self.settings, self.now);
+                    self.wanted == Wanted::Fresh && !kept.doubted && by_age != Freshness::Hard
+                };
+                let held = before.filter(holds);
+                let patience = self.settings.deadline;
+                let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
+                self.conclude(reply, held, self.cache.get(&self.key))
+            }
+        };
+        let doubt_settled = match before {
+            Some(before) if before.doubted && kept.answer.failure.is_none() => Some(self.now.mono),
+            before => before.and_then(|before| before.doubt_settled),
+        };
+        let kept = Kept { doubt_settled, ..kept };
+        // A failure is kept only beside what it stands in for: for anybody else the next request asks again.
+        let is_failure = kept.answer.failure.is_some_and(|failure| failure != Failure::Unrecorded);
+        if !is_failure || kept.answer.last.is_some() {
+            self.cache.put(self.key, kept);
+        }
+        // What was learnt meanwhile is newer.
+        let newest = self.cache.get(&self.key).filter(|newest| newest.asked > kept.asked && !newest.doubted);
+        newest.unwrap_or(kept)
+    }
+
+    /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.
+    fn conclude(&self, reply: Reply, held: Option<Kept>, known: Option<Kept>) -> Kept {
+        let known_fact = known.filter(|known| !known.doubted).and_then(|known| known.answer.last);
+        let (answer, epoch) = match (reply.settled, reply.failure) {
+            (Some(settled), _) if settled.reused => {
+                // As old as it was.
+                let held = held.expect("what was said before is held");
+                return Kept { generation: self.generation, doubted: false, ..held };
+            }
+            (Some(settled), failure) => {
+                let status = match failure {
+                    // An acceptance that was known may be the one that could not be asked for.
+                    Some(_) => accepted(known_fact).map_or(settled.status, |old| old.merged(settled.status)),
+                    None => settled.status,
+                };
+                match since_learnt(known_fact, &settled) {
+                    Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.epoch),
+                    None => (Answer { last: Some(self.fact(status, &settled)), failure }, settled.epoch),
+                }
+            }
+            (None, Some(failure)) => (fallback(known, failure), known.map_or(0, |known| known.epoch)),
+            // No source names the party any more: an older acceptance is not merely stale.
+            (None, None) => (Answer::failed(Failure::Unrecorded), 0),
+        };
+        let kept = Kept::new(&self.key, answer, self.now.mono, self.generation, &self.settings);
+        Kept { epoch, ..kept }
+    }
+
+    fn fact(&self, status: Status, settled: &Settled) -> Fact {
+        Fact { status, observed_at: settled.observed_at, asked_at: self.now.wall, source: settled.source }
+    }
+
+    /// An acceptance that counts for every partner, where one was learnt that is enough. Who doubts it asks.
+    fn everyones(&self, before: Option<&Kept>) -> Option<Kept> {
+        let key = everyones(&self.key).filter(|_| before.is_none_or(|before| !before.doubted))?;
+        let kept = self.cache.get(&key)?;
+        let holds = !kept.doubted && kept.by_age(&self.settings, self.now) != Freshness::Hard;
+        let is_enough = self.sources.demand(&self.key).is_met_by(kept.fact()?.status);
+        (holds && is_enough).then_some(Kept { generation: self.generation, ..kept })
+    }
+}
+
+/// The key under which an acceptance is kept that counts for every partner: a direct one follows the customer.
+pub fn everyones(key: &Key) -> Option<Key> {
+    let is_billed = matches!((key.party, key.scope), (Party::Customer(_), Scope::Billing(_)));
+    is_billed.then_some(Key { scope: Scope::None, ..*key })
+}
+
+fn accepted(fact: Option<Fact>) -> Option<Status> {
+    fact.map(|fact| fact.status).filter(|status| status.is_accepted())
+}
+
+/// What was learnt since a local source was last written is newer than what it says.
+fn since_learnt(known: Option<Fact>, settled: &Settled) -> Option<Fact> {
+    let learnt = known.filter(|fact| {
+        settled.is_local && fact.source == LEARNED && fact.observed_at > settled.observed_at
+    })?;
+    Some(Fact { status: learnt.status.merged(settled.status), ..learnt })
+}
