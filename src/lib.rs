@@ -11,6 +11,7 @@
 //! clock        one moment on both clocks, read once a request
 //! deadline     coarse deadlines of a worker's waits
 //! local        tasks that stay on their worker's thread
+//! random       numbers that keep gateways from doing the same at the same time
 //! metrics      every metric
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
 //! extract      strict JSON, and where a request's facts are found in it; pure
@@ -69,6 +70,7 @@ pub mod local;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod random;
 pub mod server;
 #[cfg(feature = "demo")]
 pub mod standin;

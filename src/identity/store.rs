@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
@@ -13,6 +12,7 @@ use crate::identity::claims::{IssuerKeys, Verifier};
 use crate::identity::issuer::IssuerName;
 use crate::identity::ring::{Ring, Settings};
 use crate::metrics::Metrics;
+use crate::random::random;
 
 /// The rings in use. The store outlives every configuration, and so does a ring that the next one still names.
 #[derive(Debug)]
@@ -198,25 +198,5 @@ async fn reached(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A number from 0 to 1.
-fn random() -> f64 {
-    let mut bytes = [0u8; 4];
-    // Without randomness they do ask together, which is no reason not to ask.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::random;
-
-    #[test]
-    fn jitter_stays_within_its_bounds() {
-        let drawn: Vec<f64> = (0..100).map(|_| random()).collect();
-        assert!(drawn.iter().all(|number| (0.0..=1.0).contains(number)), "{drawn:?}");
-        assert!(drawn.iter().any(|number| *number != drawn[0]), "{drawn:?}");
     }
 }
