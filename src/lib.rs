@@ -17,6 +17,7 @@
 //! extract      strict JSON, and where a request's facts are found in it; pure
 //! tls          configurations of rustls
 //! fetch        what the control runtime asks of other servers
+//! remote       what bounds the questions to another server: budget, breaker, pauses; no I/O
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
@@ -71,6 +72,7 @@ pub mod metrics;
 pub mod policy;
 pub mod proxy;
 pub mod random;
+pub mod remote;
 pub mod server;
 #[cfg(feature = "demo")]
 pub mod standin;

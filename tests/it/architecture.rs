@@ -14,6 +14,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("extract", &["policy"]),
     ("tls", &[]),
     ("fetch", &[]),
+    ("remote", &[]),
     ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),

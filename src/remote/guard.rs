@@ -1,0 +1,254 @@
+//! The guard: everything that a question to another server has to pass.
+
+use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::remote::breaker::{Admission, Breaker};
+use crate::remote::budget::Budget;
+
+/// When to come back where too many questions are under way: each of them ends soon.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How much a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Questions a minute.
+    pub per_minute: u32,
+    /// The part of them that one caller may take, in percent.
+    pub share_percent: u8,
+    /// Questions at the same time.
+    pub concurrent_max: usize,
+    /// Failures in a row after which it is left alone.
+    pub failures_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { per_minute: 500, share_percent: 20, concurrent_max: 16, failures_max: 5 }
+    }
+}
+
+/// Stands before a server: the pauses that it asks for, a breaker, a bound of questions at the same time, a budget.
+#[derive(Debug)]
+pub struct Guard<K> {
+    concurrent_max: usize,
+    under_way: Arc<AtomicUsize>,
+    paused_until: Mutex<Option<Instant>>,
+    breaker: Breaker,
+    budget: Budget<K>,
+}
+
+/// Leave to ask once.
+#[derive(Debug)]
+pub struct Entry {
+    /// How long to wait before.
+    pub wait: Duration,
+    /// To be kept until the answer is there.
+    pub permit: Permit,
+}
+
+/// A place among the questions that are under way; given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    under_way: Arc<AtomicUsize>,
+}
+
+/// No leave to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why not.
+    pub why: Why,
+    /// When it may be tried again.
+    pub retry_after: Duration,
+}
+
+/// Why a server is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It asked to be left alone.
+    Paused,
+    /// It keeps failing.
+    Open,
+    /// The budget, or the caller's share of it, is spent.
+    Budget,
+    /// Too many questions are under way.
+    Busy,
+}
+
+/// How a question ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer, whatever it says.
+    Answered,
+    /// With none, or with one of a server that is broken.
+    Failed,
+    /// With a 429 or 503 that says how long to wait (RFC 9110 section 10.2.3).
+    Throttled(Duration),
+}
+
+impl<K: Copy + Eq + Hash> Guard<K> {
+    /// A guard that nothing has passed yet. `jitter` draws a number from 0 to 1.
+    pub fn new(limits: &Limits, jitter: fn() -> f64) -> Guard<K> {
+        Guard {
+            concurrent_max: limits.concurrent_max,
+            under_way: Arc::default(),
+            paused_until: Mutex::default(),
+            breaker: Breaker::new(limits.failures_max, jitter),
+            budget: Budget::new(limits.per_minute, limits.share_percent),
+        }
+    }
+
+    /// Asks for leave: for a caller, or for background work (`None`). It waits up to `patience`. Whoever gets leave notes
+    /// how the question ended.
+    pub fn enter(&self, who: Option<K>, now: Instant, patience: Duration) -> Result<Entry, Refused> {
+        let pause =
+            (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        if pause > patience {
+            return Err(Refused { why: Why::Paused, retry_after: pause });
+        }
+        // Looked at first and passed last: a probe that something else refuses would keep the breaker waiting.
+        open(self.breaker.peek(now), now)?;
+        let permit = self.permit().ok_or(Refused { why: Why::Busy, retry_after: BUSY_RETRY_AFTER })?;
+        let reserved = self.budget.reserve(who, now + pause, patience - pause);
+        let more = reserved.map_err(|after| Refused { why: Why::Budget, retry_after: pause + after })?;
+        // Where another one became the probe in between, a question of the budget is lost.
+        open(self.breaker.admit(now), now)?;
+        Ok(Entry { wait: pause + more, permit })
+    }
+
+    /// Notes how a question ended.
+    pub fn note(&self, now: Instant, outcome: Outcome) {
+        if let Outcome::Throttled(wait) = outcome {
+            let mut paused_until = self.paused_until();
+            *paused_until = (*paused_until).max(Some(now + wait));
+        }
+        // A server that says when to come back is not one that is broken.
+        self.breaker.note(now, outcome != Outcome::Failed);
+    }
+
+    fn permit(&self) -> Option<Permit> {
+        let more = |count: usize| (count < self.concurrent_max).then_some(count + 1);
+        self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Permit { under_way: Arc::clone(&self.under_way) })
+    }
+
+    fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn open(admission: Admission, now: Instant) -> Result<(), Refused> {
+    match admission {
+        Admission::Admitted => Ok(()),
+        Admission::Open { until } => {
+            Err(Refused { why: Why::Open, retry_after: until.saturating_duration_since(now) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Duration = Duration::ZERO;
+
+    fn guard(limits: &Limits) -> Guard<u128> {
+        Guard::new(limits, || 0.0)
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn refusal(guard: &Guard<u128>, now: Instant, patience: Duration) -> (Why, Duration) {
+        let refused = guard.enter(Some(1), now, patience).unwrap_err();
+        (refused.why, refused.retry_after)
+    }
+
+    #[test]
+    fn a_pause_is_waited_for_within_patience() {
+        let (guard, now) = (guard(&Limits::default()), Instant::now());
+        guard.note(now, Outcome::Throttled(seconds(5)));
+        assert_eq!(refusal(&guard, now, seconds(4)), (Why::Paused, seconds(5)));
+        assert_eq!(guard.enter(Some(1), now + seconds(2), seconds(4)).unwrap().wait, seconds(3));
+        assert_eq!(guard.enter(Some(1), now + seconds(5), NONE).unwrap().wait, NONE);
+    }
+
+    #[test]
+    fn a_shorter_pause_does_not_end_a_longer_one() {
+        let (guard, now) = (guard(&Limits::default()), Instant::now());
+        guard.note(now, Outcome::Throttled(seconds(5)));
+        guard.note(now, Outcome::Throttled(seconds(1)));
+        guard.note(now, Outcome::Answered);
+        assert_eq!(refusal(&guard, now, NONE), (Why::Paused, seconds(5)));
+    }
+
+    #[test]
+    fn after_a_pause_the_budget_still_holds() {
+        let limits = Limits { per_minute: 10, share_percent: 100, ..Limits::default() };
+        let (guard, now) = (guard(&limits), Instant::now());
+        guard.note(now, Outcome::Throttled(seconds(5)));
+        let mut waits = Vec::new();
+        let refused = loop {
+            match guard.enter(Some(1), now, seconds(20)) {
+                Ok(entry) => waits.push(entry.wait),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(waits, [seconds(5), seconds(5), Duration::from_millis(12_500), seconds(20)]);
+        assert_eq!(refused, Refused { why: Why::Budget, retry_after: Duration::from_millis(27_500) });
+    }
+
+    #[test]
+    fn a_place_is_given_back_when_its_question_ends() {
+        let (guard, now) = (guard(&Limits { concurrent_max: 2, ..Limits::default() }), Instant::now());
+        let first = guard.enter(Some(1), now, NONE).unwrap();
+        let _second = guard.enter(None, now, NONE).unwrap();
+        assert_eq!(refusal(&guard, now, NONE), (Why::Busy, seconds(1)));
+        drop(first);
+        assert!(guard.enter(Some(1), now, NONE).is_ok());
+    }
+
+    #[test]
+    fn refusals_keep_no_place() {
+        let limits = Limits { per_minute: 1, concurrent_max: 1, ..Limits::default() };
+        let (guard, now) = (guard(&limits), Instant::now());
+        drop(guard.enter(Some(1), now, NONE).unwrap());
+        for _ in 0..3 {
+            assert_eq!(refusal(&guard, now, NONE).0, Why::Budget);
+        }
+    }
+
+    #[test]
+    fn a_server_that_keeps_failing_is_left_alone_and_then_probed() {
+        let (guard, now) = (guard(&Limits::default()), Instant::now());
+        for _ in 0..5 {
+            guard.enter(Some(1), now, NONE).unwrap();
+            guard.note(now, Outcome::Failed);
+        }
+        assert_eq!(refusal(&guard, now, seconds(60)), (Why::Open, seconds(1)));
+        let later = now + seconds(1);
+        assert!(guard.enter(Some(1), later, NONE).is_ok());
+        assert_eq!(refusal(&guard, later, NONE).0, Why::Open);
+        guard.note(later, Outcome::Answered);
+        assert!(guard.enter(Some(1), later, NONE).is_ok());
+    }
+
+    #[test]
+    fn a_probe_that_the_budget_refuses_is_no_probe() {
+        let limits = Limits { per_minute: 1, failures_max: 1, ..Limits::default() };
+        let (guard, now) = (guard(&limits), Instant::now());
+        guard.enter(Some(1), now, NONE).unwrap();
+        guard.note(now, Outcome::Failed);
+        assert_eq!(refusal(&guard, now + seconds(2), NONE).0, Why::Budget);
+        assert!(guard.enter(Some(1), now + seconds(60), NONE).is_ok());
+    }
+}
