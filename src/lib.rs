@@ -18,6 +18,7 @@
 //! tls          configurations of rustls
 //! fetch        what the control runtime asks of other servers
 //! remote       what bounds the questions to another server: budget, breaker, pauses; no I/O
+//! service      the gateway's own access token
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
@@ -74,6 +75,7 @@ pub mod proxy;
 pub mod random;
 pub mod remote;
 pub mod server;
+pub mod service;
 #[cfg(feature = "demo")]
 pub mod standin;
 pub mod tls;

@@ -44,6 +44,10 @@ pub struct Metrics {
     keys_age: IntGaugeVec,
     /// Fetches of published keys by issuer and outcome.
     keys_fetches: IntCounterVec,
+    /// Renewals of the gateway's own token by outcome.
+    service_tokens: IntCounterVec,
+    /// Whether the last rotated refresh token was stored.
+    service_token_stored: IntGaugeVec,
     /// Statuses found fresh in the cache.
     pub lookup_hits: IntCounter,
     /// Statuses that were not there, or no longer fresh.
@@ -184,6 +188,17 @@ impl Metrics {
                 "Fetches of the keys that an issuer publishes, by outcome.",
                 &["issuer", "outcome"],
             ),
+            service_tokens: counters(
+                "countersign_service_tokens_total",
+                "Renewals of the gateway's own access token, by outcome.",
+                &["outcome"],
+            ),
+            // Without labels, but absent until something had to be stored: a zero is an alert.
+            service_token_stored: gauges(
+                "countersign_service_token_stored_ok",
+                "Whether the last refresh token that came in place of another could be stored.",
+                &[],
+            ),
             lookup_hits: lookups.with_label_values(&["hit"]),
             lookup_misses: lookups.with_label_values(&["miss"]),
             lookups_asked: counter(
@@ -315,6 +330,16 @@ impl Metrics {
             let gauge = self.keys_age.with_label_values(&[issuer.as_str()]);
             gauge.set(gauge.get().max(age.as_secs() as i64));
         }
+    }
+
+    /// Counts a renewal of the gateway's own access token.
+    pub fn service_renewed(&self, ok: bool) {
+        self.service_tokens.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// Notes whether a rotated refresh token was stored.
+    pub fn service_token_stored(&self, ok: bool) {
+        self.service_token_stored.with_label_values::<&str>(&[]).set(i64::from(ok));
     }
 
     /// Says which configuration is in force.

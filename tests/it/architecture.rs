@@ -15,6 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("fetch", &[]),
     ("remote", &[]),
+    ("service", &["fetch", "metrics", "random", "remote"]),
     ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),
