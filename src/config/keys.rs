@@ -8,7 +8,7 @@ use jsonwebtoken::Algorithm;
 
 use crate::config::node::Node;
 use crate::config::read::{Reader, Section, quoted, read_text, resolve};
-use crate::fetch::Endpoint;
+use crate::config::trust;
 use crate::identity::claims::IssuerKeys;
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::{self, LoadedKeys, VerifyingKey};
@@ -103,32 +103,9 @@ type Published = (Location, bool, (Option<PathBuf>, Option<String>), [Duration; 
 fn published(section: &Section<'_>, folder: &Path) -> Option<Published> {
     let reader = section.reader();
     let insecure = section.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
-    let endpoint = |name: &'static str| {
-        section.get(name, |node| {
-            let endpoint = Endpoint::parse(&reader.text(node)?, insecure);
-            let hint =
-                || Some("https, or `insecure_plaintext: true` where nobody can come between".to_owned());
-            endpoint.map_err(|why| reader.error(node.span, why, hint())).ok()
-        })
-    };
-    let set = endpoint("jwks_url").map(Location::KeySet);
-    let discovery = endpoint("discovery_url").map(Location::Discovery);
-    let authorities = section.get("ca_file", |node| {
-        let path = resolve(folder, &reader.text(node)?);
-        let text = read_text(&path).map_err(|why| format!("can not read {}: {why}", path.display()));
-        let text = text.and_then(|text| tls::files::certificates(&path).map(|_| text));
-        match text {
-            Ok(text) => {
-                // Other authorities are another configuration.
-                reader.add_source(&path, &text);
-                Some((path, text))
-            }
-            Err(why) => {
-                reader.error(node.span, why, None);
-                None
-            }
-        }
-    });
+    let set = trust::endpoint(section, "jwks_url", insecure).map(Location::KeySet);
+    let discovery = trust::endpoint(section, "discovery_url", insecure).map(Location::Discovery);
+    let authorities = trust::authorities(section, folder);
     let time = |name: &'static str, default: u64| {
         let given = section.get(name, |node| {
             let time = reader.duration(node)?;
@@ -142,10 +119,7 @@ fn published(section: &Section<'_>, folder: &Path) -> Option<Published> {
     let times =
         [time("refresh", 3600), time("keep", 24 * 3600), time("refetch_after", 30), time("timeout", 2)];
     let location = set.or(discovery)?;
-    if section.node("ca_file").is_some() && authorities.is_none() {
-        return None;
-    }
-    Some((location, insecure, authorities.unzip(), times))
+    Some((location, insecure, authorities?.unzip(), times))
 }
 
 fn warn_of_unusable(reader: &Reader, node: &Node, algorithms: &[Algorithm], keys: &[VerifyingKey]) {

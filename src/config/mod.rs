@@ -10,7 +10,9 @@ pub mod node;
 pub mod policy;
 pub mod problem;
 pub mod read;
+pub mod service;
 pub mod texts;
+pub mod trust;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

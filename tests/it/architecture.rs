@@ -44,6 +44,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "policy",
             "tls",
             "fetch",
+            "service",
             "client",
             "server",
             "identity",
