@@ -103,20 +103,23 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
 
 fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
     const LEDGER: Name = Name::new("ledger").expect("a plain name");
-    let in_turn: Vec<(Name, &Ledger)> = match known {
+    let in_turn: Vec<(Name, Option<&Ledger>)> = match known {
         Known::Unreachable => return Answer::failed(Failure::Source),
-        Known::Ledger(ledger) => vec![(LEDGER, ledger)],
+        Known::Ledger(ledger) => vec![(LEDGER, Some(ledger))],
         Known::Ledgers { ledgers, order } => {
             let names = &order[need.key.party.kind() as usize];
-            names.iter().filter_map(|name| Some((*name, ledgers.get(name)?))).collect()
+            names.iter().map(|name| (*name, ledgers.get(name))).collect()
         }
     };
     let mut stack = Stack::default();
     for (position, (source, ledger)) in in_turn.iter().enumerate() {
-        let said = stack.settle(ledger.say(&need.key, position + 1 == in_turn.len()));
+        // What is no ledger is not asked here: it may know more.
+        let last = position + 1 == in_turn.len();
+        let said = ledger.map_or(Said::Failed(Failure::NotAsked), |ledger| ledger.say(&need.key, last));
+        let said = stack.settle(said);
         if let Some(Said::Definite { status, observed_at }) = said {
             return Answer::known(Fact { status, observed_at, asked_at: at, source: *source });
         }
     }
-    Answer::failed(Failure::Unrecorded)
+    Answer::failed(stack.failure().unwrap_or(Failure::Unrecorded))
 }

@@ -9,20 +9,22 @@
 //!
 //! ```text
 //! clock        one moment on both clocks, read once a request
+//! waiting      how long to leave a server alone, because it failed or says so
 //! deadline     coarse deadlines of a worker's waits
 //! local        tasks that stay on their worker's thread
-//! random       numbers that keep gateways from doing the same at the same time
 //! metrics      every metric
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
+//! random       numbers that keep gateways from doing the same at the same time
 //! extract      strict JSON, and where a request's facts are found in it; pure
 //! tls          configurations of rustls
 //! fetch        what the control runtime asks of other servers
-//! remote       what bounds the questions to another server: budget, breaker, pauses; no I/O
 //! service      the gateway's own access token
+//! remote       servers that are asked: budget, breaker, pauses, and as whom
+//! resources    carts, transfers and subscriptions, read before judging
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
-//! agreements   sources, the cache of facts, one flight for each question
+//! agreements   sources (ledger, Partner Center, JSON endpoints), the cache of facts, one flight for each question
 //! judge        a decision without a network: for `explain` and `test`
 //! audit        records, and the lanes that write them
 //! proxy        THE REQUEST PATH, top to bottom in `proxy/mod.rs`
@@ -74,8 +76,10 @@ pub mod policy;
 pub mod proxy;
 pub mod random;
 pub mod remote;
+pub mod resources;
 pub mod server;
 pub mod service;
 #[cfg(feature = "demo")]
 pub mod standin;
 pub mod tls;
+pub mod waiting;

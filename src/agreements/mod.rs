@@ -3,8 +3,10 @@
 pub mod cache;
 pub mod file;
 pub mod flights;
+pub mod http;
 pub mod inquiry;
 pub mod near;
+pub mod partner_center;
 pub mod source;
 
 use std::sync::Arc;

@@ -169,7 +169,7 @@ impl Sources {
             });
             return Reply { settled, failure };
         }
-        Reply { settled: None, failure: stack.failure }
+        Reply { settled: None, failure: stack.failure() }
     }
 }
 
@@ -199,5 +199,10 @@ impl Stack {
             }
             (told, _) => Some(told),
         }
+    }
+
+    /// Why a source could not say anything.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
     }
 }

@@ -1,20 +1,15 @@
 //! Assembly: settings become sources and snapshots, and two settings are held against each other.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crate::admin;
-use crate::agreements::file::FileSource;
-use crate::agreements::source::{Source, Sources};
-use crate::app::ledgers::WatchedLedger;
+use crate::app::sources::Built;
 use crate::config::{Log, Settings, waits};
 use crate::identity::claims::{Issuer, IssuerKeys};
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
 use crate::metrics::Metrics;
-use crate::policy::id::Name;
 use crate::proxy::snapshot::Snapshot;
 use crate::server;
 
@@ -100,36 +95,8 @@ pub fn must_not_reload(
     ))
 }
 
-/// The sources of a configuration, and the ledger files to watch.
-pub fn build_sources(settings: &Settings) -> (Arc<Sources>, Vec<WatchedLedger>) {
-    let mut named: HashMap<Name, Arc<FileSource>> = HashMap::new();
-    let mut watched = Vec::new();
-    for ledger in &settings.agreements.ledgers {
-        let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
-        watched.push(WatchedLedger::new(&source, ledger.ledger.loaded_at));
-        named.insert(ledger.name, source);
-    }
-    let of = |names: &[Name]| {
-        names.iter().filter_map(|name| Some(Arc::clone(named.get(name)?) as Arc<dyn Source>)).collect()
-    };
-    let [partner, reseller, customer] = &settings.agreements.order;
-    let sources = Sources {
-        partner: of(partner),
-        reseller: of(reseller),
-        customer: of(customer),
-        demands: settings.policy.policy.demands(),
-        generation: AtomicU64::new(0),
-    };
-    (Arc::new(sources), watched)
-}
-
 /// What workers need of a configuration.
-pub fn build_snapshot(
-    settings: &Settings,
-    sources: Arc<Sources>,
-    generation: u64,
-    metrics: &Metrics,
-) -> Snapshot {
+pub fn build_snapshot(settings: &Settings, built: &Built, generation: u64, metrics: &Metrics) -> Snapshot {
     let policy = settings.policy.policy.clone();
     let allowed = policy.operations.iter().map(|operation| metrics.allowed(&operation.name)).collect();
     Snapshot {
@@ -138,7 +105,8 @@ pub fn build_snapshot(
         policy,
         verifier: settings.verifier.clone(),
         partners: settings.partners.clone(),
-        sources,
+        sources: Arc::clone(&built.sources),
+        resources: built.resources.clone(),
         freshness: settings.agreements.cache,
         catalogue: settings.catalogue.clone(),
         upstream: settings.upstream.client.clone(),

@@ -7,6 +7,7 @@ mod files;
 mod ledgers;
 mod reload;
 mod signals;
+mod sources;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,11 +23,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::{self, Command, ReloadReport};
 use crate::agreements::Agreements;
 use crate::agreements::source::Source;
-use crate::app::assemble::{build_snapshot, build_sources};
+use crate::app::assemble::build_snapshot;
 use crate::app::certificates::Certificates;
 use crate::app::ledgers::WatchedLedger;
 use crate::app::reload::InForce;
 use crate::app::signals::{Signal, Signals};
+use crate::app::sources::SourceStore;
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::{self, Settings};
 use crate::identity::store::KeyStore;
@@ -144,13 +146,15 @@ impl Control {
         let audit = Arc::new(audit);
         let agreements =
             Agreements::new(settings.agreements.cache.entries, tokio::runtime::Handle::current());
-        let (sources, ledgers) = build_sources(&settings);
-        agreements.renew(&sources);
+        let mut sources = SourceStore::new(tokio::runtime::Handle::current(), metrics.clone());
+        let built = sources.build(&settings);
+        sources.adopt(&built);
+        agreements.renew(&built.sources);
         let keys = KeyStore::new(tokio::runtime::Handle::current(), metrics.clone());
         keys.recognise(&mut settings.verifier);
         keys.adopt(&settings.verifier);
         let generation = 1;
-        let snapshot = build_snapshot(&settings, sources, generation, &metrics);
+        let snapshot = build_snapshot(&settings, &built, generation, &metrics);
         let shared = Arc::new(Shared::new(snapshot, agreements, keys, metrics.clone(), Arc::clone(&audit)));
 
         let admin = tokio::net::TcpListener::bind(settings.admin.address)
@@ -178,12 +182,12 @@ impl Control {
         tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
         let lane = Lane::new(settings.listen.server.workers, audit, metrics);
         let mut control = Control {
-            in_force: InForce::new(settings, loader, Arc::clone(&shared), generation),
+            in_force: InForce::new(settings, loader, Arc::clone(&shared), sources, generation),
             shared,
             server: Some(server),
             ready: false,
             lane,
-            ledgers,
+            ledgers: built.ledgers,
             certificates,
         };
         control.announce();
@@ -261,6 +265,7 @@ impl Control {
             }
             Command::Metrics(answer) => {
                 let shared = Arc::clone(&self.shared);
+                self.in_force.sources.report();
                 let open = self.server.as_ref().map_or(0, Server::open_connections);
                 // Not on this thread: look-ups wait for it.
                 tokio::task::spawn_blocking(move || {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::app::assemble::{Started, build_snapshot, build_sources, must_not_reload};
+use crate::app::assemble::{Started, build_snapshot, must_not_reload};
 use crate::app::ledgers::WatchedLedger;
+use crate::app::sources::SourceStore;
 use crate::config::{self, Settings};
 use crate::proxy::snapshot::Shared;
 
@@ -19,6 +20,8 @@ pub struct InForce {
     started: Started,
     loader: Loader,
     shared: Arc<Shared>,
+    /// Its sources.
+    pub sources: SourceStore,
     generation: u64,
 }
 
@@ -32,9 +35,15 @@ pub struct Reloaded {
 
 impl InForce {
     /// What was started with.
-    pub fn new(settings: Settings, loader: Loader, shared: Arc<Shared>, generation: u64) -> InForce {
+    pub fn new(
+        settings: Settings,
+        loader: Loader,
+        shared: Arc<Shared>,
+        sources: SourceStore,
+        generation: u64,
+    ) -> InForce {
         let started = Started::with(&settings);
-        InForce { settings, started, loader, shared, generation }
+        InForce { settings, started, loader, shared, sources, generation }
     }
 
     /// Loads the configuration anew: all of it is put in force, or nothing is. The error is the report of why not.
@@ -56,11 +65,12 @@ impl InForce {
             tracing::warn!(settings = restart.join(", "), "changed settings need a restart");
         }
         self.generation += 1;
-        let (sources, ledgers) = build_sources(&settings);
-        self.shared.agreements.renew(&sources);
+        let built = self.sources.build(&settings);
+        self.shared.agreements.renew(&built.sources);
         self.shared.keys.adopt(&settings.verifier);
-        self.shared.install(build_snapshot(&settings, sources, self.generation, &self.shared.metrics));
+        self.shared.install(build_snapshot(&settings, &built, self.generation, &self.shared.metrics));
+        self.sources.adopt(&built);
         self.settings = settings;
-        Ok(Reloaded { ledgers, report })
+        Ok(Reloaded { ledgers: built.ledgers, report })
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::line::{Object, object, text};
 use crate::policy::Policy;
-use crate::policy::agreement::{Answer, Party, Status, Statuses};
+use crate::policy::agreement::{Absence, Answer, Party, Status, Statuses};
 use crate::policy::decision::{Decision, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Line, Product, Request};
 
@@ -85,6 +85,7 @@ pub fn write_decision(
         record.text("class", request.class.as_str());
         record.some_guid("customer", request.customer);
         record.some_text("unread", request.unread.map(|resource| resource.as_str()));
+        record.some_text("unread_because", request.unread_because.map(|failure| failure.as_str()));
         record.list("lines", request.lines.iter().take(most), write_line);
         record.list("resellers", request.resellers.iter().take(most), |line, reseller| {
             object(line, |object| {
@@ -187,6 +188,11 @@ fn write_need(record: &mut Object<'_>, need: &Need, answer: &Answer, at: Timesta
     if let Some(fact) = &answer.last {
         if let Status::Accepted { at: Some(accepted), .. } = fact.status {
             record.plain("accepted_at", accepted);
+        }
+        if let Status::Missing(absence) = fact.status
+            && absence != Absence::NotAccepted
+        {
+            record.text("absence", absence.as_str());
         }
         record.number("age_s", at.duration_since(fact.asked_at).as_secs().max(0) as u64);
         record.text("source", fact.source.as_str());

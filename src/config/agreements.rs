@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::agreements::cache;
+use crate::agreements::cache::{self, LEARNED};
 use crate::agreements::file::{Entry, Ledger, Subject};
 use crate::config::identity::read_file;
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
 use crate::config::policy::partner_ref;
 use crate::config::problem::render;
-use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text};
+use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text, resolve};
+use crate::config::sources::{self, Defaults, RemoteSource};
 use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
 
@@ -33,27 +34,43 @@ pub struct LedgerSource {
 pub struct Agreements {
     /// Ledgers.
     pub ledgers: Vec<LedgerSource>,
+    /// Sources that are asked over the network.
+    pub remotes: Vec<RemoteSource>,
     /// Names of sources in the order in which they are asked, for partners, resellers and customers.
     pub order: [Vec<Name>; 3],
     /// How long answers are believed.
     pub cache: cache::Settings,
+    /// Where acceptances are kept while the gateway does not run.
+    pub saved: Option<PathBuf>,
 }
 
 /// Reads `agreements`.
-pub fn agreements(section: &Section<'_>, folder: &Path, now: Timestamp) -> Option<Agreements> {
+pub fn agreements(
+    section: &Section<'_>,
+    folder: &Path,
+    now: Timestamp,
+    defaults: Defaults,
+) -> Option<Agreements> {
     let reader = section.reader();
     let mut ledgers: Vec<LedgerSource> = Vec::new();
+    let mut remotes: Vec<RemoteSource> = Vec::new();
     section.require("sources", |node| {
         for (key, value) in reader.map(node)? {
-            let Some(name) = Name::new(&key.text) else {
+            let name = Name::new(&key.text).filter(|name| *name != LEARNED);
+            let Some(name) = name else {
+                let hint = "1 to 23 of a-z, 0-9, `-`, `_`; `upstream` is what is learnt from passing answers";
                 reader.error(
                     key.span,
-                    format!("`{}` is no name: 1 to 23 of a-z, 0-9, `-`, `_`", key.text),
-                    None,
+                    format!("`{}` is no name of a source", key.text),
+                    Some(hint.to_owned()),
                 );
                 continue;
             };
-            ledgers.extend(ledger_source(reader, name, value, folder, now));
+            match source(reader, name, value, folder, now, defaults) {
+                Some(Read::Ledger(ledger)) => ledgers.push(ledger),
+                Some(Read::Remote(remote)) => remotes.push(*remote),
+                None => {}
+            }
         }
         Some(())
     });
@@ -74,9 +91,16 @@ pub fn agreements(section: &Section<'_>, folder: &Path, now: Timestamp) -> Optio
             })
         })
     });
-    let cache = section.nested("cache", cache_settings)?;
+    let (cache, saved) = section.nested("cache", |section| {
+        let saved = section.get("file", |node| Some(resolve(folder, &reader.text(node)?)));
+        (cache_settings(section), saved)
+    })?;
+    if !remotes.is_empty() && saved.is_none() {
+        let hint = "add `agreements.cache.file`".to_owned();
+        reader.warning(section.span, "after a restart every party is looked up anew", Some(hint));
+    }
     let [partner, reseller, customer] = order;
-    Some(Agreements { ledgers, order: [partner?, reseller?, customer?], cache })
+    Some(Agreements { ledgers, remotes, order: [partner?, reseller?, customer?], cache, saved })
 }
 
 fn cache_settings(section: &Section<'_>) -> cache::Settings {
@@ -95,18 +119,33 @@ fn cache_settings(section: &Section<'_>) -> cache::Settings {
     }
 }
 
-fn ledger_source(
+enum Read {
+    Ledger(LedgerSource),
+    Remote(Box<RemoteSource>),
+}
+
+fn source(
     reader: &Reader,
     name: Name,
     node: &Node,
     folder: &Path,
     now: Timestamp,
-) -> Option<LedgerSource> {
+    defaults: Defaults,
+) -> Option<Read> {
+    const TYPES: [&str; 3] = ["file", "partner_center", "http"];
     let section = reader.section(node)?;
-    section.require("type", |node| {
-        let parse = |text: &str| (text == "file").then_some(());
-        reader.choice(node, parse, &["file"])
-    });
+    let parse = |text: &str| TYPES.into_iter().find(|known| *known == text);
+    let kind = section.require("type", |node| reader.choice(node, parse, &TYPES))?;
+    let remote = match kind {
+        "file" => return ledger_source(section, name, folder, now).map(Read::Ledger),
+        "http" => sources::http(section, name, folder, defaults),
+        _ => sources::partner_center(section, name, folder, defaults),
+    };
+    remote.map(|remote| Read::Remote(Box::new(remote)))
+}
+
+fn ledger_source(section: Section<'_>, name: Name, folder: &Path, now: Timestamp) -> Option<LedgerSource> {
+    let reader = section.reader();
     let path_node = section.require("path", Some);
     section.finish();
     let path_node = path_node?;

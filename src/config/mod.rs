@@ -10,7 +10,9 @@ pub mod node;
 pub mod policy;
 pub mod problem;
 pub mod read;
+pub mod reads;
 pub mod service;
+pub mod sources;
 pub mod texts;
 pub mod trust;
 
@@ -30,6 +32,8 @@ use crate::config::node::{Node, Value};
 use crate::config::policy::CompiledPolicy;
 use crate::config::problem::{Problem, Severity, SourceText, render};
 use crate::config::read::{Reader, Section, read_text};
+use crate::config::reads::Reads;
+use crate::config::sources::Defaults;
 use crate::identity::Partners;
 use crate::identity::claims::{IssuerKeys, Verifier};
 use crate::proxy::messages::Catalogue;
@@ -57,6 +61,8 @@ pub struct Settings {
     pub partners: Partners,
     /// Where agreements stand.
     pub agreements: Agreements,
+    /// Where resources are read before they are judged.
+    pub reads: Option<Reads>,
     /// Rules and operations.
     pub policy: CompiledPolicy,
     /// Texts of answers.
@@ -164,8 +170,15 @@ fn read(
     let log = section.nested("log", log_settings);
     // Ledgers are data: a change of theirs is no other configuration.
     let revision = revision(&reader.sources.borrow());
-    let agreements =
-        section.nested("agreements", |agreements| agreements::agreements(agreements, folder, now)).flatten();
+    let known = partners.as_ref().map(|(partners, _)| partners);
+    let defaults = Defaults {
+        partner: upstream.as_ref().and_then(|upstream| upstream.billing_partner),
+        region: upstream.as_ref().and_then(|upstream| upstream.region),
+        only_caller: known.is_some_and(|known| known.known.len() == 1 && known.unlisted.is_none()),
+    };
+    let agreements = section
+        .nested("agreements", |agreements| agreements::agreements(agreements, folder, now, defaults))
+        .flatten();
     section.finish();
 
     let (limits, listen) = limits_and_listen?;
@@ -181,6 +194,8 @@ fn read(
             reader.error(tree.span, message, Some(hint));
         }
     }
+    let (agreements, policy) = (agreements?, policy?);
+    let reads = reads::reads(reader, tree.span, &upstream, &agreements, &policy.policy);
     Some(Settings {
         revision,
         listen,
@@ -189,8 +204,9 @@ fn read(
         admin: admin?,
         verifier,
         partners,
-        agreements: agreements?,
-        policy: policy?,
+        agreements,
+        reads,
+        policy,
         catalogue: catalogue?,
         audit_path,
         audit,

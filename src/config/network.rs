@@ -9,10 +9,11 @@ use http::HeaderValue;
 use crate::admin;
 use crate::client;
 use crate::config::node::Node;
+use crate::config::problem::Span;
 use crate::config::read::{Reader, Section, TIMEOUTS, read_text, resolve};
-use crate::fetch::{Url, is_loopback, parse_url};
+use crate::fetch::{Endpoint, Url, is_loopback, parse_url};
 use crate::policy::agreement::Region;
-use crate::policy::id::Guid;
+use crate::policy::id::{Guid, Name};
 use crate::tls;
 
 /// The section `upstream`.
@@ -26,6 +27,12 @@ pub struct Upstream {
     pub billing_partner: Option<Guid>,
     /// The CSP region of the orders.
     pub region: Option<Region>,
+    /// The source whose identity reads resources before they are judged, and where it stands.
+    pub reads: Option<(Name, Span)>,
+    /// Where it is, as the control runtime asks.
+    pub endpoint: Endpoint,
+    /// Whom to trust there, and as whom.
+    pub tls: tls::client::Settings,
 }
 
 /// Reads `upstream`.
@@ -50,7 +57,16 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
                 false => reader.error(node.span, MESSAGE, Some(hint + ", or set `insecure_plaintext: true`")),
             }
         }
-        Some((is_tls, authority, uri.path().trim_end_matches('/').to_owned()))
+        let endpoint = Endpoint::parse(&uri.to_string(), true).ok()?;
+        Some((is_tls, authority, uri.path().trim_end_matches('/').to_owned(), endpoint))
+    });
+    let reads = section.get("reads", |node| {
+        let text = reader.text(node)?;
+        let name = Name::new(&text);
+        if name.is_none() {
+            reader.error(node.span, format!("`{text}` is no name of a source"), None);
+        }
+        Some((name?, node.span))
     });
     let tls = section.nested("tls", |section| upstream_tls(section, folder));
     let parse = |text: &str| match text {
@@ -70,7 +86,7 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
     let connect_timeout = timeout("connect_timeout", 2);
     let response_timeout = timeout("response_timeout", 30);
     let idle_timeout = timeout("idle_timeout", 30);
-    let (is_tls, authority, prefix) = url?;
+    let (is_tls, authority, prefix, endpoint) = url?;
     let (tls_settings, http2) = tls?;
     let tls = match is_tls {
         false => None,
@@ -96,6 +112,9 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
         forward_authorization: authorization.unwrap_or(true),
         billing_partner,
         region,
+        reads,
+        endpoint,
+        tls: tls_settings,
     })
 }
 

@@ -54,6 +54,14 @@ pub struct Metrics {
     pub lookup_misses: IntCounter,
     /// Questions that sources were asked.
     pub lookups_asked: IntCounter,
+    /// Questions to remote servers by source and outcome.
+    remote_questions: IntCounterVec,
+    /// Whether a remote server is left alone because it keeps failing, by source.
+    remote_open: IntGaugeVec,
+    /// Resources that were read before judging, by kind and outcome.
+    resources: IntCounterVec,
+    /// How long that took.
+    resource_seconds: Histogram,
     /// Denials that were looked up once more before they were given.
     pub rechecks: IntCounter,
     /// Statuses that are kept.
@@ -205,6 +213,25 @@ impl Metrics {
                 "countersign_lookup_questions_total",
                 "Questions that sources were asked.",
             ),
+            remote_questions: counters(
+                "countersign_source_questions_total",
+                "Questions to remote servers, by source and outcome.",
+                &["source", "outcome"],
+            ),
+            remote_open: gauges(
+                "countersign_source_left_alone",
+                "Whether a remote server is not asked because it keeps failing, by source.",
+                &["source"],
+            ),
+            resources: counters(
+                "countersign_resources_read_total",
+                "Carts, transfers and subscriptions that were read before judging, by outcome.",
+                &["resource", "outcome"],
+            ),
+            resource_seconds: histogram(
+                "countersign_resource_seconds",
+                "Reading a resource before judging, in seconds.",
+            ),
             rechecks: counter(
                 "countersign_rechecks_total",
                 "Denials whose facts were looked up once more before they were given.",
@@ -316,6 +343,22 @@ impl Metrics {
     pub fn ledger_reloaded(&self, source: &str, ok: bool) {
         self.ledger_reloads.with_label_values(&[source, if ok { "ok" } else { "refused" }]).inc();
         self.ledger_ok.with_label_values(&[source]).set(i64::from(ok));
+    }
+
+    /// Notes a resource that was read before judging, or could not be.
+    pub fn resource_read(&self, resource: &str, outcome: &str, took: Duration) {
+        self.resources.with_label_values(&[resource, outcome]).inc();
+        self.resource_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a question to a remote server.
+    pub fn remote_asked(&self, source: &str, outcome: &str) {
+        self.remote_questions.with_label_values(&[source, outcome]).inc();
+    }
+
+    /// Notes whether a remote server is left alone.
+    pub fn remote_open(&self, source: &str, is_open: bool) {
+        self.remote_open.with_label_values(&[source]).set(i64::from(is_open));
     }
 
     /// Counts a fetch of an issuer's keys.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::policy::agreement::{Cloud, PartnerIds, Region, named_enum};
+use crate::policy::agreement::{Cloud, Failure, PartnerIds, Region, named_enum};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::operation::{Class, OperationId, Resource};
 use crate::policy::role::NameSet;
@@ -146,6 +146,20 @@ pub struct Request {
     pub resellers: Vec<NamedReseller>,
     /// What would have to be read to know more; the strictest reading stands in for it.
     pub unread: Option<Resource>,
+    /// Why it could not be read; `None` where nobody reads it.
+    pub unread_because: Option<Failure>,
+}
+
+impl Request {
+    /// Why it is not known whom the request names beside those it shows.
+    pub fn resellers_unread(&self) -> Option<Failure> {
+        self.unread.filter(|resource| *resource != Resource::Subscription).and(self.unread_because)
+    }
+
+    /// Why it is not known that the request is as strong as it is taken for.
+    pub fn class_unread(&self) -> Option<Failure> {
+        self.unread.filter(|resource| *resource == Resource::Subscription).and(self.unread_because)
+    }
 }
 
 /// The facts of one request.

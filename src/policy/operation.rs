@@ -192,6 +192,37 @@ pub struct Shape {
     pub members: Vec<(String, Allowed)>,
 }
 
+/// What a changed member of a resource may have come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// One of these values.
+    To(Allowed),
+    /// A smaller number.
+    Lowered,
+}
+
+/// What some changes of a resource are, where what is sent was held against what is there.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The operation that such a request is.
+    pub operation: OperationId,
+    /// Its class.
+    pub class: Class,
+    /// The members that it is about.
+    pub members: Vec<(String, Change)>,
+}
+
+/// A member that differs from what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is to be.
+    pub to: Scalar<'a>,
+    /// Whether it is a number that becomes smaller.
+    pub is_lowered: bool,
+}
+
 /// A route: one path template with its methods, and how its requests are read.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -209,6 +240,10 @@ pub struct Endpoint {
     pub locations: Locations,
     /// What would have to be read to know more.
     pub reads: Option<Resource>,
+    /// What changes are, once the resource is read, beside what shapes say.
+    pub changes: Vec<Changes>,
+    /// Members that only the upstream sets: what is sent of them changes nothing.
+    pub read_only: Vec<String>,
     /// Whether a request without a body can not be read.
     pub body_required: bool,
 }
@@ -289,6 +324,55 @@ impl Endpoint {
         let named =
             std::iter::once(first).chain(covering).find(|shape| Some(shape.class) == class).unwrap_or(first);
         (named.operation, class.unwrap_or(self.class), false)
+    }
+}
+
+impl Endpoint {
+    /// Which operation some changes of the resource are. Each weighs as much as the strongest of what lists it, one that
+    /// nothing lists as much as the endpoint by itself; the strongest decides.
+    pub fn classify_changes<'b>(
+        &self,
+        differences: impl Iterator<Item = Difference<'b>>,
+    ) -> (OperationId, Class) {
+        let weakest = self.shapes.iter().min_by_key(|shape| shape.class);
+        let mut found = weakest.map_or((self.operation, self.class), |shape| (shape.operation, shape.class));
+        let mut is_first = true;
+        for difference in differences {
+            let ignored =
+                |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(difference.name));
+            if ignored(&self.neutral) || ignored(&self.read_only) {
+                continue;
+            }
+            let by_shape = self
+                .shapes
+                .iter()
+                .filter(|shape| shape.lists(difference.name, difference.to))
+                .map(|shape| (shape.operation, shape.class));
+            let by_change = self
+                .changes
+                .iter()
+                .filter(|changes| changes.lists(&difference))
+                .map(|changes| (changes.operation, changes.class));
+            let listed = by_shape.chain(by_change).max_by_key(|(_, class)| *class);
+            let weighs = listed.unwrap_or((self.operation, self.class));
+            if is_first || weighs.1 > found.1 {
+                found = weighs;
+            }
+            is_first = false;
+        }
+        found
+    }
+}
+
+impl Changes {
+    fn lists(&self, difference: &Difference<'_>) -> bool {
+        self.members.iter().any(|(member, change)| {
+            member.eq_ignore_ascii_case(difference.name)
+                && match change {
+                    Change::To(allowed) => allowed.admits(difference.to),
+                    Change::Lowered => difference.is_lowered,
+                }
+        })
     }
 }
 

@@ -47,6 +47,8 @@ named_enum! {
         InvalidReseller = "invalid_reseller",
         /// More lines, or more parties, than one request may have.
         TooManyLines = "too_many_lines",
+        /// The caller wants another version of a resource changed than the one that is there.
+        PreconditionFailed = "precondition_failed",
         /// The body of a judged request is larger than allowed.
         BodyTooLarge = "body_too_large",
         /// The header block is larger than allowed.
@@ -101,6 +103,7 @@ impl Reason {
             Reason::NotFound => 404,
             Reason::MethodRefused => 405,
             Reason::HeaderTimeout | Reason::BodyTimeout => 408,
+            Reason::PreconditionFailed => 412,
             Reason::BodyTooLarge => 413,
             Reason::UnsupportedMediaType => 415,
             Reason::HeadersTooLarge => 431,
@@ -121,6 +124,7 @@ impl Reason {
             Reason::TokenMissing => 800_001,
             Reason::TokenInvalid | Reason::TokenExpired => 400,
             Reason::RoleMissing => 900_150,
+            Reason::PreconditionFailed => 800_036,
             _ => 0,
         }
     }

@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::policy::Policy;
-use crate::policy::agreement::{Failure, MCA, MPA, Party, PartyKind};
+use crate::policy::agreement::{Absence, Failure, MCA, MPA, Party, PartyKind, Status};
 use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Request};
+use crate::policy::operation::Class;
 use crate::policy::reason::Reason;
 use crate::policy::role::GLOBAL_ADMIN;
+use crate::policy::rule::{Phase, Rule};
 use crate::proxy::exchange::AnswerBody;
 use crate::proxy::headers::{DECISION, MS_CORRELATION_ID, MS_REQUEST_ID};
 use crate::proxy::messages::Language;
@@ -36,6 +39,8 @@ pub struct Denial<'a> {
     pub needs: &'a [Need],
     /// The caller's language.
     pub language: Language<'a>,
+    /// When the request came.
+    pub at: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -132,10 +137,7 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
     };
     let mut data: Vec<String> = Vec::new();
     for finding in &told {
-        let text = match finding.need {
-            Some(_) => finding_text(denial, finding),
-            None => denial.language.text(&format!("detail.{reason}"), &[]),
-        };
+        let text = finding_text(denial, finding);
         if !data.contains(&text) {
             data.push(text);
         }
@@ -189,9 +191,17 @@ pub fn shown_id(caller: Option<&Caller>, party: &Party) -> Option<String> {
 
 /// What a finding says, in the caller's language.
 fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
-    let Some(need) = finding.need else { return denial.language.text("detail.role_missing", &[]) };
+    let Some(need) = finding.need else {
+        let key = if is_unread(finding) { "detail.unread" } else { "detail.role_missing" };
+        return denial.language.text(key, &[]);
+    };
     let key = denial.needs[need].key;
+    let absence = match finding.fact.map(|fact| fact.status) {
+        Some(Status::Missing(absence)) => absence,
+        _ => Absence::NotAccepted,
+    };
     let group = match finding_reason(finding) {
+        Reason::AgreementMissing if absence != Absence::NotAccepted => absence.as_str(),
         Reason::AgreementMissing => "missing",
         Reason::AgreementTooOld => "too_old",
         Reason::AgreementUnrecorded => "unrecorded",
@@ -209,6 +219,11 @@ fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
     denial.language.text(&format!("detail.{group}.{}", key.party.kind()), &fill)
 }
 
+/// Whether a finding is about whoever a resource names that could not be read.
+fn is_unread(finding: &Finding) -> bool {
+    finding.need.is_none() && matches!(finding.outcome, Outcome::Unknown(_))
+}
+
 /// An agreement's name in the caller's language; one without a text is called by its name in configuration.
 pub fn agreement_name(language: Language<'_>, agreement: &str) -> String {
     language.find(&format!("agreement.{agreement}")).unwrap_or(agreement).to_owned()
@@ -222,6 +237,9 @@ pub fn who(
     finding: &Finding,
     party: Option<Party>,
 ) -> (String, Option<String>) {
+    if is_unread(finding) {
+        return (language.text("who.unread", &[]), None);
+    }
     let Some((party, requirement)) = party.zip(policy.rules[finding.rule].requires.as_ref()) else {
         return (language.text("who.role", &[]), None);
     };
@@ -249,6 +267,12 @@ pub fn who(
     }
 }
 
+/// Whether a rule is in force already: then it is a draft that it was not held against.
+fn is_due(rule: &Rule, denial: &Denial<'_>) -> bool {
+    denial.request.is_some_and(|request| request.class == Class::Draft)
+        && rule.phase(denial.at) == Phase::Enforced
+}
+
 /// The notice of an allowed request: what will be required soon, and which waivers end soon. A header value is ASCII,
 /// so letters outside it are percent-encoded as UTF-8.
 pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
@@ -266,6 +290,7 @@ pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
         let (text_key, since, until) = match finding.outcome {
             Outcome::Waived(until) if key.is_none() => ("notice.waiver_role", String::new(), day(until)),
             Outcome::Waived(until) => ("notice.waiver", String::new(), day(until)),
+            _ if is_due(rule, denial) => ("notice.draft", String::new(), String::new()),
             _ if key.is_none() => {
                 ("notice.role", rule.enforce_from.map_or_else(String::new, day), String::new())
             }

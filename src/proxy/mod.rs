@@ -3,6 +3,7 @@
 mod caller;
 pub mod deny;
 mod echoed;
+mod enrich;
 pub mod exchange;
 mod faults;
 pub mod forward;
@@ -155,6 +156,25 @@ impl Passage {
                     extract::read_request(&self.snapshot.policy, endpoint, &path, &held.bytes)
                 });
                 let request = match read {
+                    Ok(request) if request.unread.is_some() => {
+                        let asked = self.denied_by_role(&request, &identified);
+                        // Who may not ask causes no reading.
+                        if let Some(decision) = asked {
+                            let known = Known {
+                                operation: Some(request.operation),
+                                request: Some(&request),
+                                ..known
+                            };
+                            return self.deny(&parts.headers, &decision, known);
+                        }
+                        let (headers, bytes) = (&mut parts.headers, &held.bytes);
+                        // On the heap: few requests have to wait for it.
+                        Box::pin(self.enrich(headers, endpoint, uri.path(), bytes, request, &identified))
+                            .await
+                    }
+                    read => read,
+                };
+                let request = match request {
                     Ok(request) => request,
                     Err(refusal) => return self.refuse(&parts, refusal, known),
                 };
@@ -164,6 +184,12 @@ impl Passage {
             }
             Route::Bare => unreachable!("it was forwarded above"),
         }
+    }
+
+    /// The denial of a request whose caller may not make it, whatever else it turns out to be.
+    fn denied_by_role(&self, request: &Request, identified: &Identified) -> Option<Decision> {
+        let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
+        self.snapshot.policy.plan(facts).ok()?.decide_roles()
     }
 
     /// What can be refused before anything of a request is read: a fault of its connection, or too many requests.

@@ -129,6 +129,7 @@ impl Passage {
             request: known.request,
             needs: known.statuses.map_or(&[], |(needs, _)| needs),
             language: self.snapshot.catalogue.choose(received),
+            at: self.now.wall,
         }
     }
 

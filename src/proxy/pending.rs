@@ -60,6 +60,7 @@ pub async fn answer(
         lines: Vec::new(),
         resellers: Vec::new(),
         unread: None,
+        unread_because: None,
     };
     let plan =
         policy.plan(Facts { caller, request: &request, at: now.wall }).expect("one party needs few statuses");

@@ -20,6 +20,7 @@ use crate::identity::tokens::TokenCache;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::proxy::messages::Catalogue;
+use crate::resources::Resources;
 
 /// How much of a request is held, and for how long it is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub partners: Partners,
     /// Where statuses come from.
     pub sources: Arc<Sources>,
+    /// Where resources are read before they are judged.
+    pub resources: Option<Arc<Resources>>,
     /// How long they are believed.
     pub freshness: cache::Settings,
     /// Texts of answers.

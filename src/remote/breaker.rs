@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::remote::backoff::{BACKOFF_MIN, backoff};
+use crate::waiting::backoff::{BACKOFF_MIN, backoff};
 
 /// How long the outcome of a probe is waited for before another one is let through: its task may have died.
 const PROBE_MAX: Duration = Duration::from_secs(60);

@@ -1,15 +1,11 @@
 //! The guard: everything that a question to another server has to pass.
 
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::remote::breaker::{Admission, Breaker};
 use crate::remote::budget::Budget;
-
-/// When to come back where too many questions are under way: each of them ends soon.
-const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How much a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,41 +14,22 @@ pub struct Limits {
     pub per_minute: u32,
     /// The part of them that one caller may take, in percent.
     pub share_percent: u8,
-    /// Questions at the same time.
-    pub concurrent_max: usize,
     /// Failures in a row after which it is left alone.
     pub failures_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { per_minute: 500, share_percent: 20, concurrent_max: 16, failures_max: 5 }
+        Limits { per_minute: 500, share_percent: 20, failures_max: 5 }
     }
 }
 
-/// Stands before a server: the pauses that it asks for, a breaker, a bound of questions at the same time, a budget.
+/// Stands before a server: the pauses that it asks for, a breaker, a budget.
 #[derive(Debug)]
 pub struct Guard<K> {
-    concurrent_max: usize,
-    under_way: Arc<AtomicUsize>,
     paused_until: Mutex<Option<Instant>>,
     breaker: Breaker,
     budget: Budget<K>,
-}
-
-/// Leave to ask once.
-#[derive(Debug)]
-pub struct Entry {
-    /// How long to wait before.
-    pub wait: Duration,
-    /// To be kept until the answer is there.
-    pub permit: Permit,
-}
-
-/// A place among the questions that are under way; given back when it is dropped.
-#[derive(Debug)]
-pub struct Permit {
-    under_way: Arc<AtomicUsize>,
 }
 
 /// No leave to ask.
@@ -73,8 +50,6 @@ pub enum Why {
     Open,
     /// The budget, or the caller's share of it, is spent.
     Budget,
-    /// Too many questions are under way.
-    Busy,
 }
 
 /// How a question ended.
@@ -92,17 +67,15 @@ impl<K: Copy + Eq + Hash> Guard<K> {
     /// A guard that nothing has passed yet. `jitter` draws a number from 0 to 1.
     pub fn new(limits: &Limits, jitter: fn() -> f64) -> Guard<K> {
         Guard {
-            concurrent_max: limits.concurrent_max,
-            under_way: Arc::default(),
             paused_until: Mutex::default(),
             breaker: Breaker::new(limits.failures_max, jitter),
             budget: Budget::new(limits.per_minute, limits.share_percent),
         }
     }
 
-    /// Asks for leave: for a caller, or for background work (`None`). It waits up to `patience`. Whoever gets leave notes
-    /// how the question ended.
-    pub fn enter(&self, who: Option<K>, now: Instant, patience: Duration) -> Result<Entry, Refused> {
+    /// Asks for leave: for a caller, or for background work (`None`). The answer is how long to wait before asking, which
+    /// is at most `patience`. Whoever gets leave notes how the question ended.
+    pub fn enter(&self, who: Option<K>, now: Instant, patience: Duration) -> Result<Duration, Refused> {
         let pause =
             (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if pause > patience {
@@ -110,12 +83,11 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         }
         // Looked at first and passed last: a probe that something else refuses would keep the breaker waiting.
         open(self.breaker.peek(now), now)?;
-        let permit = self.permit().ok_or(Refused { why: Why::Busy, retry_after: BUSY_RETRY_AFTER })?;
         let reserved = self.budget.reserve(who, now + pause, patience - pause);
         let more = reserved.map_err(|after| Refused { why: Why::Budget, retry_after: pause + after })?;
         // Where another one became the probe in between, a question of the budget is lost.
         open(self.breaker.admit(now), now)?;
-        Ok(Entry { wait: pause + more, permit })
+        Ok(pause + more)
     }
 
     /// Notes how a question ended.
@@ -128,20 +100,13 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         self.breaker.note(now, outcome != Outcome::Failed);
     }
 
-    fn permit(&self) -> Option<Permit> {
-        let more = |count: usize| (count < self.concurrent_max).then_some(count + 1);
-        self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Permit { under_way: Arc::clone(&self.under_way) })
+    /// Whether it is left alone because it keeps failing.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.breaker.peek(now) != Admission::Admitted
     }
 
     fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -178,8 +143,8 @@ mod tests {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
         guard.note(now, Outcome::Throttled(seconds(5)));
         assert_eq!(refusal(&guard, now, seconds(4)), (Why::Paused, seconds(5)));
-        assert_eq!(guard.enter(Some(1), now + seconds(2), seconds(4)).unwrap().wait, seconds(3));
-        assert_eq!(guard.enter(Some(1), now + seconds(5), NONE).unwrap().wait, NONE);
+        assert_eq!(guard.enter(Some(1), now + seconds(2), seconds(4)).unwrap(), seconds(3));
+        assert_eq!(guard.enter(Some(1), now + seconds(5), NONE).unwrap(), NONE);
     }
 
     #[test]
@@ -199,32 +164,12 @@ mod tests {
         let mut waits = Vec::new();
         let refused = loop {
             match guard.enter(Some(1), now, seconds(20)) {
-                Ok(entry) => waits.push(entry.wait),
+                Ok(wait) => waits.push(wait),
                 Err(refused) => break refused,
             }
         };
         assert_eq!(waits, [seconds(5), seconds(5), Duration::from_millis(12_500), seconds(20)]);
         assert_eq!(refused, Refused { why: Why::Budget, retry_after: Duration::from_millis(27_500) });
-    }
-
-    #[test]
-    fn a_place_is_given_back_when_its_question_ends() {
-        let (guard, now) = (guard(&Limits { concurrent_max: 2, ..Limits::default() }), Instant::now());
-        let first = guard.enter(Some(1), now, NONE).unwrap();
-        let _second = guard.enter(None, now, NONE).unwrap();
-        assert_eq!(refusal(&guard, now, NONE), (Why::Busy, seconds(1)));
-        drop(first);
-        assert!(guard.enter(Some(1), now, NONE).is_ok());
-    }
-
-    #[test]
-    fn refusals_keep_no_place() {
-        let limits = Limits { per_minute: 1, concurrent_max: 1, ..Limits::default() };
-        let (guard, now) = (guard(&limits), Instant::now());
-        drop(guard.enter(Some(1), now, NONE).unwrap());
-        for _ in 0..3 {
-            assert_eq!(refusal(&guard, now, NONE).0, Why::Budget);
-        }
     }
 
     #[test]

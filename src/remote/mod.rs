@@ -1,7 +1,6 @@
-//! Guarding: how much another server is asked, and when not at all; time is an argument and nothing here waits.
+//! Remote servers: how much they are asked, as whom, and when not at all.
 
-pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod client;
 pub mod guard;
-pub mod retry_after;

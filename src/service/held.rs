@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::remote::backoff::backoff;
 use crate::service::exchange::{Bearer, Issued, TokenFailure};
+use crate::waiting::backoff::backoff;
 
 /// The longest time before its end that a token is renewed.
 const RENEW_BEFORE_MAX: Duration = Duration::from_secs(300);

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use crate::fetch::Fetcher;
 use crate::metrics::Metrics;
-use crate::remote::retry_after;
 use crate::service::exchange::{Issued, TokenFailure, question, read};
 use crate::service::secret::{Replaced, Secret, Text};
 use crate::service::settings::{Grant, Settings};
+use crate::waiting::retry_after;
 
 /// Asks for tokens, one at a time.
 #[derive(Debug)]

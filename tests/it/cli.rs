@@ -190,7 +190,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "operations: [{ name: twice, match: \"POST /v1/customers/{customer}/orders\", class: purchase }]  ",
         "has the same method and path already",
     ),
-    ("mode: enforce  ", "drafts: notice  ", "unknown key `drafts`"),
+    ("mode: enforce  ", "drafts: notice  ", "leaves the cart to its checkout, which can not read it"),
     (
         "mode: enforce  ",
         "waivers: [{ rule: reseller-mpa, reason: r, ticket: t, until: 2099-01-01T00:00:00Z, reseller: \"1\" }]  ",

@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use crate::config::node::Node;
 use crate::config::policy::merge::SHARED_KEYS;
 use crate::config::policy::names::{Names, PartnerFacts};
-use crate::config::policy::operations::{Operations, pattern};
+use crate::config::policy::operations::Operations;
+use crate::config::policy::places::pattern;
 use crate::config::policy::{rules, waivers};
 use crate::config::read::Reader;
 use crate::policy::condition::Truth;
 use crate::policy::product::{ProductPattern, Products};
 use crate::policy::role::NameTable;
 use crate::policy::rule::{Mode, Rule};
-use crate::policy::{Options, Policy, Unlisted};
+use crate::policy::{Drafts, Options, Policy, Unlisted};
 
 /// Compiles a merged tree; `own` is the section as the operator wrote it.
 pub fn compile(
@@ -32,11 +33,12 @@ pub fn compile(
     let unlisted =
         section.get("unlisted", |node| reader.choice(node, Unlisted::parse, &["purchase", "deny", "allow"]));
     let options = section.get("options", |node| reader.choice(node, Options::parse, &["deny", "allow"]));
+    let drafts = section.get("drafts", |node| reader.choice(node, Drafts::parse, &["enforce", "notice"]));
     let waivers_node = section.node("waivers");
     section.finish();
 
     let cap = mode.unwrap_or(Mode::Enforce);
-    let Operations { operations, endpoints, router } =
+    let Operations { operations, endpoints, router, learning } =
         Operations::read(reader, merged.get("operations"), merged.get("customer_paths"));
     let products = products(reader, merged.get("products"));
     let agreements = rules::agreements(reader, merged.get("agreements"));
@@ -83,6 +85,18 @@ pub fn compile(
             (0..rules.len()).filter(|rule| applies(&rules[*rule])).collect()
         })
         .collect();
+    for (_, learning) in &learning {
+        if !agreements.iter().any(|info| info.name == learning.agreement) {
+            let message =
+                format!("`learns` names the agreement `{}`, which is not known", learning.agreement);
+            reader.error(own.span, message, None);
+            return None;
+        }
+    }
+    let mut learnt = vec![None; operations.len()];
+    for (operation, learning) in learning {
+        learnt[operation.index()] = Some(learning);
+    }
     Some(Policy {
         operations,
         endpoints,
@@ -95,6 +109,8 @@ pub fn compile(
         waivers: waivers.unwrap_or_default(),
         unlisted: unlisted.unwrap_or(Unlisted::Purchase),
         options: options.unwrap_or(Options::Deny),
+        drafts: drafts.unwrap_or(Drafts::Enforce),
+        learning: learnt,
         shadow: cap == Mode::Shadow,
         roles,
         labels: partners.labels.clone(),

@@ -1,9 +1,11 @@
 //! The `policy` section: presets, overrides by name, and their compilation into a policy.
 
 mod compile;
+mod learning;
 mod merge;
 mod names;
 mod operations;
+mod places;
 mod rules;
 mod waivers;
 

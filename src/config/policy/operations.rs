@@ -1,12 +1,14 @@
 //! Operations: from configuration to endpoints and their routes.
 
 use crate::config::node::{Node, Value};
+use crate::config::policy::learning;
+use crate::config::policy::places::{pattern, product};
 use crate::config::read::{Reader, quoted};
+use crate::policy::learning::Learning;
 use crate::policy::operation::{
-    Allowed, Class, CustomerAt, Endpoint, Locations, Method, Operation, OperationId, Resource, Router,
-    Segment, Shape, parse_template,
+    Allowed, Change, Changes, Class, CustomerAt, Endpoint, Locations, Method, Operation, OperationId,
+    Resource, Router, Segment, Shape, parse_template,
 };
-use crate::policy::pattern::Pattern;
 
 /// Operations, endpoints and routes while they are read.
 pub struct Operations {
@@ -16,6 +18,8 @@ pub struct Operations {
     pub endpoints: Vec<Endpoint>,
     /// Every route so far.
     pub router: Router,
+    /// What answers tell, by operation.
+    pub learning: Vec<(OperationId, Learning)>,
 }
 
 const CLASSES: &[&str] =
@@ -28,7 +32,12 @@ impl Operations {
             .iter()
             .map(|(name, class)| Operation { name: (*name).to_owned(), class: *class })
             .collect();
-        let mut read = Operations { operations: built_in, endpoints: Vec::new(), router: Router::default() };
+        let mut read = Operations {
+            operations: built_in,
+            endpoints: Vec::new(),
+            router: Router::default(),
+            learning: Vec::new(),
+        };
         if let Some(node) = operations {
             reader.list(node, |item| {
                 read.operation(reader, item);
@@ -65,8 +74,11 @@ impl Operations {
             };
             reader.choice(node, parse, &["required", "optional"])
         });
+        let read_only = section.get("read_only", |node| reader.list(node, |item| reader.text(item)));
         let customer_node = section.node("customer");
         let shapes_node = section.node("shapes");
+        let changes_node = section.node("changes");
+        let learns_node = section.node("learns");
         section.finish();
 
         let (name, routes, class) = (name?, routes?, class?);
@@ -82,6 +94,21 @@ impl Operations {
             Some(node) => reader.list(node, |item| self.shape(reader, item, class))?,
             None => Vec::new(),
         };
+        let changes = match changes_node {
+            Some(node) => reader.list(node, |item| self.changes(reader, item, class))?,
+            None => Vec::new(),
+        };
+        if reads.is_none()
+            && let Some(node) = changes_node
+        {
+            let hint = "add `reads: subscription`".to_owned();
+            reader.error(node.span, "changes show only beside what is there", Some(hint));
+        }
+        if let Some(node) = learns_node
+            && let Some(learning) = learning::learning(reader, node, &customer)
+        {
+            self.learning.push((operation, learning));
+        }
         if shapes.len() > 32 {
             reader.error(node.span, "an operation has at most 32 shapes", None);
             return None;
@@ -106,6 +133,8 @@ impl Operations {
             replaces: routes.iter().any(|(method, _)| *method == Method::Put),
             locations,
             reads,
+            changes,
+            read_only: read_only.unwrap_or_default(),
             body_required,
         });
         for (method, template) in &routes {
@@ -138,6 +167,21 @@ impl Operations {
         Some(Shape { operation: self.add(reader, node, name, class)?, class, members })
     }
 
+    fn changes(&mut self, reader: &Reader, node: &Node, default: Class) -> Option<Changes> {
+        let section = reader.section(node)?;
+        let name = section.require("name", |node| reader.text(node));
+        let class = section.require("class", |node| reader.choice(node, Class::parse, CLASSES));
+        let members = section.require("members", |node| changed_members(reader, node));
+        section.finish();
+        let (name, class, members) = (name?, class?, members?);
+        if class > default {
+            let message = format!("the change is stronger than its operation, which is `{default}`");
+            reader.error(node.span, message, Some("raise the operation's class".to_owned()));
+            return None;
+        }
+        Some(Changes { operation: self.add(reader, node, name, class)?, class, members })
+    }
+
     fn customer_path(&mut self, reader: &Reader, node: &Node) -> Option<()> {
         let text = reader.text(node)?;
         let Some(template) = parse_template(&text) else {
@@ -158,6 +202,8 @@ impl Operations {
             replaces: false,
             locations: Locations::of_customer(customer),
             reads: None,
+            changes: Vec::new(),
+            read_only: Vec::new(),
             body_required: false,
         });
         Some(())
@@ -227,46 +273,34 @@ fn customer_in(template: &[Segment]) -> CustomerAt {
     template.iter().position(is_customer).map_or(CustomerAt::Nowhere, CustomerAt::Segment)
 }
 
-/// A pattern.
-pub fn pattern(reader: &Reader, node: &Node) -> Option<Pattern> {
-    let text = reader.text(node)?;
-    let parsed = Pattern::parse(&text);
-    if parsed.is_none() {
-        let hint = "a JSON pointer such as `/lineItems/*`, or `**/name` for any depth".to_owned();
-        reader.error(node.span, format!("`{text}` is no pattern"), Some(hint));
-    }
-    parsed
+fn changed_members(reader: &Reader, node: &Node) -> Option<Vec<(String, Change)>> {
+    let read = reader.map(node)?.iter().map(|(key, value)| {
+        let change = match &value.value {
+            Value::Text(text) if text == "lowered" => Change::Lowered,
+            _ => Change::To(allowed(reader, value, &["any", "lowered"])?),
+        };
+        Some((key.text.clone(), change))
+    });
+    read.collect()
 }
 
-fn product(reader: &Reader, node: &Node) -> Option<Vec<Pattern>> {
-    let text = reader.text(node)?;
-    let parsed: Option<Vec<Pattern>> = text.split(':').map(Pattern::parse).collect();
-    let parsed = parsed.filter(|parts| parts.iter().all(|part| !part.anywhere && !part.steps.is_empty()));
-    if parsed.is_none() {
-        let hint =
-            "a JSON pointer from the line such as `/offerId`, or several as `/productId:/skuId`".to_owned();
-        reader.error(node.span, format!("`{text}` says no place of a product"), Some(hint));
+fn allowed(reader: &Reader, value: &Node, words: &[&str]) -> Option<Allowed> {
+    match &value.value {
+        Value::Text(text) if text == "any" => Some(Allowed::Any),
+        Value::List(_) => Some(Allowed::OneOf(reader.list(value, |item| reader.text(item))?)),
+        _ => {
+            let hint = "a list of values such as `[suspended, deleted]`".to_owned();
+            let message = format!("expected {} or a list of values", quoted(words));
+            reader.error(value.span, message, Some(hint));
+            None
+        }
     }
-    parsed
 }
 
 fn members(reader: &Reader, node: &Node) -> Option<Vec<(String, Allowed)>> {
     let mut members = Vec::new();
     for (key, value) in reader.map(node)? {
-        let allowed = match &value.value {
-            Value::Text(text) if text == "any" => Allowed::Any,
-            Value::List(_) => Allowed::OneOf(reader.list(value, |item| reader.text(item))?),
-            _ => {
-                let hint = "a list of values such as `[suspended, deleted]`".to_owned();
-                reader.error(
-                    value.span,
-                    format!("expected {} or a list of values", quoted(&["any"])),
-                    Some(hint),
-                );
-                return None;
-            }
-        };
-        members.push((key.text.clone(), allowed));
+        members.push((key.text.clone(), allowed(reader, value, &["any"])?));
     }
     if members.is_empty() {
         reader.error(node.span, "a shape has at least one member", None);

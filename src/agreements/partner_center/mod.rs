@@ -1,0 +1,260 @@
+//! Partner Center as a source: what Microsoft's own API says of resellers and customers of one billing partner.
+
+pub mod answers;
+pub mod warm;
+
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::agreements::partner_center::answers::{NextPage, Terms, Unusable};
+use crate::agreements::source::{Question, Said, Saying, Source};
+use crate::fetch::Answer;
+use crate::policy::agreement::{Cloud, Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
+use crate::policy::id::{Guid, Name};
+use crate::random::guid;
+use crate::remote::client::{Asked, Remote};
+
+/// The most pages of one list that are read.
+const PAGES_MAX: usize = 20;
+
+/// For whom the gateway asks there, and what counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its name in configuration.
+    pub name: Name,
+    /// The billing partner whose identity is used: it says nothing of the customers of others.
+    pub partner: Guid,
+    /// The CSP region of that partner: it says nothing of agreements signed for others.
+    pub region: Option<Region>,
+    /// The cloud it speaks for.
+    pub cloud: Cloud,
+    /// The clouds in which there is no customer agreement to accept.
+    pub not_applicable: Vec<Cloud>,
+    /// Which attestations count.
+    pub terms: Terms,
+}
+
+/// Partner Center as a source.
+#[derive(Debug)]
+pub struct PartnerCenter {
+    settings: Settings,
+    remote: Arc<Remote>,
+    epoch: u64,
+}
+
+/// What one of the two questions about a customer brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Half {
+    /// An acceptance, if it told of one.
+    status: Option<Status>,
+    /// Why there may be more.
+    failure: Option<Failure>,
+}
+
+impl Half {
+    fn failed(failure: Failure) -> Half {
+        Half { status: None, failure: Some(failure) }
+    }
+
+    fn and(self, other: Half) -> Half {
+        let status = match (self.status, other.status) {
+            (Some(left), Some(right)) => Some(left.merged(right)),
+            (left, right) => left.or(right),
+        };
+        Half { status, failure: self.failure.or(other.failure) }
+    }
+}
+
+impl PartnerCenter {
+    /// A source that asks this server. `epoch` is a number of everything that its answers depend on.
+    pub fn new(settings: Settings, remote: Arc<Remote>, epoch: u64) -> PartnerCenter {
+        PartnerCenter { settings, remote, epoch }
+    }
+
+    async fn say(&self, question: &Question) -> Said {
+        let key = &question.key;
+        let settings = &self.settings;
+        match (key.agreement, key.party) {
+            // By configuration, not because it can not be found there.
+            (MCA, Party::Customer(_)) if settings.not_applicable.contains(&key.cloud) => {
+                Said::Definite { status: Status::NotApplicable, observed_at: Timestamp::now() }
+            }
+            _ if key.cloud != settings.cloud => Said::Nothing,
+            (MCA, Party::Customer(customer)) if key.scope == Scope::Billing(settings.partner) => {
+                self.of_customer(question, customer).await
+            }
+            (MPA, Party::Reseller(ids)) if is_of(key, settings.region) => {
+                self.of_reseller(question, ids).await
+            }
+            // No request tells of a partner's own agreement.
+            _ => Said::Nothing,
+        }
+    }
+
+    async fn of_reseller(&self, question: &Question, ids: PartnerIds) -> Said {
+        // Exactly one of the two may be given.
+        let target = match ids {
+            PartnerIds { mpn: Some(mpn), .. } => format!("/v1/compliance/csp/agreementstatus?mpnId={mpn}"),
+            PartnerIds { tenant: Some(tenant), .. } => {
+                format!("/v1/compliance/csp/agreementstatus?tenantId={tenant}")
+            }
+            PartnerIds { .. } => return Said::Nothing,
+        };
+        let answered = ask(&self.remote, question, target, None).await;
+        let read = answered.and_then(|answer| {
+            let read = answers::partner_status(answer.status.as_u16(), &answer.body);
+            read.map_err(|why| self.unusable(why, &answer))
+        });
+        match read {
+            Ok(status) => Said::Definite { status, observed_at: Timestamp::now() },
+            Err(failure) => Said::Failed(failure),
+        }
+    }
+
+    /// Both questions at the same time: the first acceptance answers, unless rules ask for a date that it lacks. Missing
+    /// needs both to be definite.
+    async fn of_customer(&self, question: &Question, customer: Guid) -> Said {
+        let mut direct =
+            self.spawn(question, move |this, question| async move { this.direct(&question, customer).await });
+        let mut attested = self
+            .spawn(question, move |this, question| async move { this.attested(&question, customer).await });
+        let lost = |half: Result<Half, _>| half.unwrap_or(Half::failed(Failure::Source));
+        // Who is not waited for any more comes to its end all the same, so that its connection can be used again.
+        let (first, other) = tokio::select! {
+            half = &mut direct => (lost(half), attested),
+            half = &mut attested => (lost(half), direct),
+        };
+        let enough = |half: &Half| half.status.is_some_and(|status| question.demand.is_met_by(status));
+        let whole = if enough(&first) { first } else { first.and(lost(other.await)) };
+        let observed_at = Timestamp::now();
+        match (whole.status, whole.failure) {
+            (Some(status), Some(failure)) if !enough(&whole) => {
+                Said::AtLeast { status, observed_at, failure }
+            }
+            (Some(status), _) => Said::Definite { status, observed_at },
+            (None, Some(failure)) => Said::Failed(failure),
+            (None, None) => Said::Definite { status: Status::MISSING, observed_at },
+        }
+    }
+
+    fn spawn<F>(&self, question: &Question, ask: impl FnOnce(Asking, Question) -> F) -> JoinHandle<Half>
+    where
+        F: Future<Output = Half> + Send + 'static,
+    {
+        let asking = Asking { remote: Arc::clone(&self.remote), terms: self.settings.terms.clone() };
+        tokio::spawn(ask(asking, *question))
+    }
+
+    fn unusable(&self, why: Unusable, answer: &Answer) -> Failure {
+        unusable(&self.remote, why, answer)
+    }
+}
+
+/// Whether a reseller's agreement is asked for the region that a source speaks for.
+fn is_of(key: &Key, region: Option<Region>) -> bool {
+    match key.scope {
+        Scope::Region(wanted) => region == Some(wanted),
+        Scope::None => region.is_none(),
+        Scope::Billing(_) => false,
+    }
+}
+
+impl Source for PartnerCenter {
+    fn name(&self) -> Name {
+        self.settings.name
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
+        Box::pin(self.say(question))
+    }
+}
+
+/// What a question in a task of its own needs.
+struct Asking {
+    remote: Arc<Remote>,
+    terms: Terms,
+}
+
+impl Asking {
+    async fn direct(&self, question: &Question, customer: Guid) -> Half {
+        let target = format!("/v1/customers/{customer}/directSignedMicrosoftCustomerAgreementStatus");
+        let answer = match ask(&self.remote, question, target, None).await {
+            Ok(answer) => answer,
+            Err(failure) => return Half::failed(failure),
+        };
+        match answers::direct_status(answer.status.as_u16(), &answer.body) {
+            Ok(signed) => Half { status: signed.then_some(Status::UNDATED), failure: None },
+            Err(why) => Half::failed(unusable(&self.remote, why, &answer)),
+        }
+    }
+
+    async fn attested(&self, question: &Question, customer: Guid) -> Half {
+        // Without a type the API means the agreement before this one.
+        let kind = &self.terms.agreement_type;
+        let target = format!("/v1/customers/{customer}/agreements?agreementType={kind}");
+        let mut page = Some(NextPage { target, token: None });
+        let mut half = Half::default();
+        for _ in 0..PAGES_MAX {
+            let Some(NextPage { target, token }) = page else { return half };
+            let answer = match ask(&self.remote, question, target, token).await {
+                Ok(answer) => answer,
+                Err(failure) => return half.and(Half::failed(failure)),
+            };
+            let status = answer.status.as_u16();
+            let read = match answers::attestations(status, &answer.body, &self.terms, Timestamp::now()) {
+                Ok(read) => read,
+                Err(why) => return half.and(Half::failed(unusable(&self.remote, why, &answer))),
+            };
+            half = half.and(Half {
+                status: read.newest.map(Status::accepted),
+                failure: read.is_unclear.then_some(Failure::Source),
+            });
+            if half.status.is_some_and(|status| question.demand.is_met_by(status)) {
+                return half;
+            }
+            page = read.next;
+        }
+        half.and(Half::failed(Failure::Source))
+    }
+}
+
+async fn ask(
+    remote: &Remote,
+    question: &Question,
+    target: String,
+    token: Option<String>,
+) -> Result<Answer, Failure> {
+    let id = || HeaderValue::from_str(guid().text().as_str()).expect("a GUID is plain text");
+    let mut headers = vec![
+        (HeaderName::from_static("ms-requestid"), id()),
+        (HeaderName::from_static("ms-correlationid"), id()),
+    ];
+    if let Some(token) = token {
+        let token = HeaderValue::from_str(&token).map_err(|_| Failure::Source)?;
+        headers.push((HeaderName::from_static("ms-continuationtoken"), token));
+    }
+    let (asker, patience) = (question.asker, question.patience);
+    remote.get(&Asked { target, headers, asker, patience }).await
+}
+
+fn unusable(remote: &Remote, Unusable(why): Unusable, answer: &Answer) -> Failure {
+    let status = answer.status.as_u16();
+    tracing::warn!(
+        source = remote.settings.name,
+        status,
+        why,
+        "an answer that says nothing of the agreement"
+    );
+    Failure::Source
+}

@@ -1,0 +1,145 @@
+//! Resources: what a request does, from the cart, transfer or subscription that it is about.
+
+use crate::extract::facts::{customer_of_body, lines_of, resellers_of};
+use crate::extract::json::{Document, Value, scalar};
+use crate::extract::moment::moment;
+use crate::extract::refusal::Refusal;
+use crate::policy::Policy;
+use crate::policy::facts::{LINES_MAX, RESELLERS_MAX, Request};
+use crate::policy::operation::{Difference, Endpoint, Resource};
+
+/// A resource that says nothing of its request; holds nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unusable(pub &'static str);
+
+/// What a request is once its resource is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enriched {
+    /// The request.
+    pub request: Request,
+    /// The version of the resource that this rests on: the upstream has to hold it still.
+    pub etag: Option<String>,
+}
+
+/// Reads what a request is from the resource that it is about. `etag` is what came with it; without one a difference may
+/// be gone before it is acted on, so that the strictest reading holds.
+pub fn enrich(
+    policy: &Policy,
+    endpoint: &Endpoint,
+    request: &Request,
+    body: &[u8],
+    resource: &[u8],
+    etag: Option<&str>,
+) -> Result<Enriched, Unusable> {
+    let Some(kind) = request.unread else { return Ok(Enriched { request: request.clone(), etag: None }) };
+    let there = Document::parse(resource).map_err(|why| Unusable(why.0))?;
+    if let Some(customer) = request.customer {
+        customer_of_body(policy, &there, customer).map_err(|why| Unusable(why.detail))?;
+    }
+    match kind {
+        Resource::Cart | Resource::Transfer => {
+            let request = with_lines(policy, endpoint, request, &there)?;
+            Ok(Enriched { request, etag: None })
+        }
+        Resource::Subscription => {
+            let etag = etag.map(str::to_owned).or_else(|| etag_within(&there));
+            let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
+            let sent = Document::parse(body).map_err(|why| Unusable(why.0))?;
+            let (operation, class) = endpoint.classify_changes(differences(&sent, &there));
+            let request = Request { operation, class, unread: None, ..request.clone() };
+            Ok(Enriched { request, etag: Some(etag) })
+        }
+    }
+}
+
+/// The request with the lines and resellers of what it buys.
+fn with_lines(
+    policy: &Policy,
+    endpoint: &Endpoint,
+    request: &Request,
+    there: &Document<'_>,
+) -> Result<Request, Unusable> {
+    let unusable = |why: Refusal| Unusable(why.detail);
+    let (nodes, lines) = lines_of(policy, endpoint, there).map_err(unusable)?;
+    if lines.is_empty() {
+        return Err(Unusable("it holds no line"));
+    }
+    let mut request = request.clone();
+    let mut resellers = resellers_of(policy, endpoint, there, &nodes).map_err(unusable)?;
+    // What the request itself says stands beside what it buys; it comes first and moves the numbers of the lines.
+    let before = request.lines.len();
+    for named in &mut resellers {
+        named.line = named.line.map(|line| line + before as u16);
+    }
+    request.lines.extend(lines);
+    request.resellers.extend(resellers);
+    if request.lines.len() > LINES_MAX || request.resellers.len() > RESELLERS_MAX {
+        return Err(Unusable("it holds too many lines or resellers"));
+    }
+    request.unread = None;
+    Ok(request)
+}
+
+fn etag_within(there: &Document<'_>) -> Option<String> {
+    let attributes = there.member(0, "attributes")?;
+    match &there.node(there.member(attributes, "etag")?).value {
+        Value::Text(text) if !text.is_empty() => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// The members that are sent and differ from what is there. What is left out stays as it is.
+fn differences<'d>(sent: &'d Document<'_>, there: &'d Document<'_>) -> impl Iterator<Item = Difference<'d>> {
+    sent.children(0).filter_map(|(at, node)| {
+        let other = there.member(0, &node.key);
+        (!same(sent, Some(at), there, other)).then(|| Difference {
+            name: &node.key,
+            to: scalar(&node.value),
+            is_lowered: other.is_some_and(|other| is_lower(&node.value, &there.node(other).value)),
+        })
+    })
+}
+
+fn is_lower(sent: &Value<'_>, there: &Value<'_>) -> bool {
+    matches!((sent, there), (Value::Natural(sent), Value::Natural(there)) if sent < there)
+}
+
+/// Whether two values say the same. Names and texts compare without regard to case, times as moments; what is absent is
+/// null, and so is an empty text.
+fn same(sent: &Document<'_>, left: Option<usize>, there: &Document<'_>, right: Option<usize>) -> bool {
+    let value_of = |document: &'_ Document<'_>, at: Option<usize>| match at.map(|at| &document.node(at).value)
+    {
+        None | Some(Value::Null) => true,
+        Some(Value::Text(text)) => text.is_empty(),
+        _ => false,
+    };
+    let (Some(left), Some(right)) = (left, right) else {
+        return value_of(sent, left) && value_of(there, right);
+    };
+    match (&sent.node(left).value, &there.node(right).value) {
+        (Value::Text(one), Value::Text(other)) => {
+            one.eq_ignore_ascii_case(other) || moment(one).is_some_and(|at| moment(other) == Some(at))
+        }
+        (Value::Object, Value::Object) => {
+            let member = |name: &str| (sent.member(left, name), there.member(right, name));
+            let alike = |name: &str| {
+                let (one, other) = member(name);
+                same(sent, one, there, other)
+            };
+            sent.children(left).all(|(_, node)| alike(&node.key))
+                && there.children(right).all(|(_, node)| alike(&node.key))
+        }
+        (Value::Array, Value::Array) => {
+            let mut ones = sent.children(left).map(|(at, _)| at);
+            let mut others = there.children(right).map(|(at, _)| at);
+            loop {
+                match (ones.next(), others.next()) {
+                    (None, None) => return true,
+                    (Some(one), Some(other)) if same(sent, Some(one), there, Some(other)) => {}
+                    _ => return false,
+                }
+            }
+        }
+        (one, other) => one == other || (value_of(sent, Some(left)) && value_of(there, Some(right))),
+    }
+}

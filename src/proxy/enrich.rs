@@ -1,0 +1,118 @@
+//! Enriching: what a request does, where only the resource that it is about shows it.
+
+use http::header::{HeaderMap, HeaderValue, IF_MATCH};
+
+use crate::clock::Now;
+use crate::extract::resource::{Enriched, enrich};
+use crate::extract::{Refusal, refuse};
+use crate::identity::Identified;
+use crate::policy::agreement::Failure;
+use crate::policy::facts::Request;
+use crate::policy::operation::Endpoint;
+use crate::policy::reason::Reason;
+use crate::proxy::passage::Passage;
+use crate::resources::path_of;
+
+impl Passage {
+    /// Reads the resource that a request is about, and the request from it. What can not be read leaves the strictest
+    /// reading, with the reason why.
+    ///
+    /// A request that was held against a version of its resource goes upstream for this version only.
+    pub async fn enrich(
+        &self,
+        headers: &mut HeaderMap,
+        endpoint: &Endpoint,
+        path: &str,
+        body: &[u8],
+        request: Request,
+        identified: &Identified,
+    ) -> Result<Request, Refusal> {
+        let caller = &identified.caller;
+        let resources = self.snapshot.resources.as_ref();
+        // What belongs to another billing partner, this identity does not see.
+        let resources = resources.filter(|resources| resources.partner == caller.billing.tenant);
+        let (Some(kind), Some(resources)) = (request.unread, resources) else { return Ok(request) };
+        let started = Now::read();
+        let patience = self.snapshot.freshness.deadline;
+        let read = resources.read(path_of(kind, path).to_owned(), caller.partner.tenant, patience).await;
+        let enriched = read.and_then(|read| {
+            let policy = &self.snapshot.policy;
+            enrich(policy, endpoint, &request, body, &read.body, read.etag.as_deref()).map_err(|why| {
+                tracing::warn!(
+                    resource = kind.as_str(),
+                    why = why.0,
+                    "a resource that says nothing of its request"
+                );
+                Failure::Source
+            })
+        });
+        let outcome = enriched.as_ref().map_or_else(|failure| failure.as_str(), |_| "ok");
+        self.worker.shared.metrics.resource_read(kind.as_str(), outcome, started.mono.elapsed());
+        match enriched {
+            Ok(Enriched { request, etag: None }) => Ok(request),
+            Ok(Enriched { request, etag: Some(etag) }) => {
+                hold_to(headers, &etag)?;
+                Ok(request)
+            }
+            Err(failure) => Ok(Request { unread_because: Some(failure), ..request }),
+        }
+    }
+}
+
+/// Has a request acted on only if its resource is still what was read (RFC 9110 section 13.1.1). A caller that wants
+/// another version than is there is told so.
+fn hold_to(headers: &mut HeaderMap, etag: &str) -> Result<(), Refusal> {
+    let bare = |text: &str| {
+        let text = text.trim();
+        let text = text.strip_prefix("W/").unwrap_or(text);
+        text.trim_matches('"').to_owned()
+    };
+    let wanted: Vec<&str> =
+        headers.get_all(IF_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
+    let count = headers.get_all(IF_MATCH).iter().count();
+    let agrees = |wanted: &str| wanted.trim() == "*" || bare(wanted) == bare(etag);
+    if count > 1 || wanted.len() != count || !wanted.iter().all(|wanted| agrees(wanted)) {
+        return refuse(
+            Reason::PreconditionFailed,
+            "`If-Match` names another version than the one that is there",
+        );
+    }
+    let Ok(value) = HeaderValue::from_str(etag) else {
+        return refuse(Reason::PreconditionFailed, "the version of the resource can not be sent");
+    };
+    headers.insert(IF_MATCH, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_goes_upstream_for_the_version_that_was_read() {
+        for (wanted, etag, good) in [
+            (&[][..], "\"a\"", true),
+            (&["\"a\""], "\"a\"", true),
+            (&["a"], "\"a\"", true),
+            (&["W/\"a\""], "\"a\"", true),
+            (&["*"], "\"a\"", true),
+            (&["\"b\""], "\"a\"", false),
+            (&["\"a\", \"b\""], "\"a\"", false),
+            (&["\"a\"", "\"a\""], "\"a\"", false),
+            (&[""], "\"a\"", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in wanted {
+                headers.append(IF_MATCH, HeaderValue::from_str(value).unwrap());
+            }
+            let held = hold_to(&mut headers, etag);
+            assert_eq!(held.is_ok(), good, "{wanted:?}");
+            if good {
+                let sent: Vec<_> = headers.get_all(IF_MATCH).iter().collect();
+                assert_eq!(sent, [etag], "{wanted:?}");
+            } else {
+                assert_eq!(held.unwrap_err().reason, Reason::PreconditionFailed);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Resources: carts, transfers and subscriptions, read with the gateway's own identity before a request is judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ETAG, HeaderName, HeaderValue};
+use tokio::runtime::Handle;
+
+use crate::policy::agreement::Failure;
+use crate::policy::id::Guid;
+use crate::policy::operation::Resource;
+use crate::random::guid;
+use crate::remote::client::{Asked, Remote, Settings};
+use crate::service::Service;
+use crate::service::settings::Settings as Identity;
+
+/// A resource as it was read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Its text.
+    pub body: Bytes,
+    /// Its version.
+    pub etag: Option<String>,
+}
+
+/// Where resources are read, and as whom.
+#[derive(Debug)]
+pub struct Resources {
+    /// The server.
+    pub remote: Arc<Remote>,
+    service: Option<Arc<Service>>,
+    /// The billing partner whose identity is used: what is of others, it does not see.
+    pub partner: Guid,
+    control: Handle,
+}
+
+impl Resources {
+    /// Reads on the control runtime.
+    pub fn new(
+        remote: Arc<Remote>,
+        service: Option<Arc<Service>>,
+        partner: Guid,
+        control: Handle,
+    ) -> Resources {
+        Resources { remote, service, partner, control }
+    }
+
+    /// Whether it is what these settings name.
+    pub fn is(&self, remote: &Settings, partner: Guid) -> bool {
+        self.remote.settings == *remote && self.partner == partner
+    }
+
+    /// As whom it is read.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.service.as_ref().map(|service| service.settings())
+    }
+
+    /// Reads the resource that a request is about, now: a cart can change through another door at any time, so that what
+    /// was read before is worth nothing. It is not waited for beyond `patience`.
+    pub async fn read(&self, path: String, asker: Guid, patience: Duration) -> Result<Read, Failure> {
+        let id = || HeaderValue::from_str(guid().text().as_str()).expect("a GUID is plain text");
+        let headers = vec![
+            (HeaderName::from_static("ms-requestid"), id()),
+            (HeaderName::from_static("ms-correlationid"), id()),
+        ];
+        let asked = Asked { target: path, headers, asker: Some(asker), patience };
+        let remote = Arc::clone(&self.remote);
+        let reading = self.control.spawn(async move { remote.get(&asked).await });
+        let answer = match tokio::time::timeout(patience, reading).await {
+            Ok(Ok(answer)) => answer?,
+            Ok(Err(_)) => return Err(Failure::Source),
+            Err(_) => return Err(Failure::Deadline),
+        };
+        if answer.status != http::StatusCode::OK {
+            return Err(Failure::Source);
+        }
+        let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        Ok(Read { body: answer.body, etag })
+    }
+}
+
+/// The path of the resource that a request is about: what the last segment of the request's path is done to, or the path
+/// itself where the resource is changed.
+pub fn path_of(resource: Resource, path: &str) -> &str {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    match resource {
+        Resource::Subscription => path,
+        Resource::Cart | Resource::Transfer => path.rsplit_once('/').map_or(path, |(parent, _)| parent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resource_is_what_the_request_is_about() {
+        for (resource, path, expected) in [
+            (Resource::Cart, "/v1/customers/c/carts/k/checkout", "/v1/customers/c/carts/k"),
+            (Resource::Cart, "/v1/customers/c/carts/k/checkout/", "/v1/customers/c/carts/k"),
+            (Resource::Transfer, "/v1/customers/c/transfers/t/accept", "/v1/customers/c/transfers/t"),
+            (Resource::Subscription, "/v1/customers/c/subscriptions/s", "/v1/customers/c/subscriptions/s"),
+            (Resource::Subscription, "/v1/customers/c/subscriptions/s/", "/v1/customers/c/subscriptions/s"),
+        ] {
+            assert_eq!(path_of(resource, path), expected);
+        }
+    }
+}
