@@ -1,13 +1,17 @@
 //! Agreement: the answers about acceptances of the partner agreement, and of the customer agreement.
 //!
 //! All parties have signed, except those whose id says otherwise: a tenant or customer id that ends in `0bad`, a partner
-//! (MPN) id that ends in `0400`. With that the stand-in needs no set-up to give either answer.
+//! (MPN) id that ends in `0400`. With that the stand-in needs no set-up to give either answer; what is set up goes before.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::standin::answer::{Answer, Outcome};
+use crate::standin::bulk::audit_of_attestation;
 use crate::standin::call::{Call, printed_object};
+use crate::standin::lists::page;
+use crate::standin::paging;
+use crate::standin::parties::PartnerStatus;
 
 /// End of the id of a tenant or customer that has accepted nothing.
 const UNSIGNED_TENANT: &str = "0bad";
@@ -55,22 +59,48 @@ pub fn document(call: &Call) -> Outcome {
 /// `POST /v1/customers/{c}/agreements`
 pub fn attest(call: &Call) -> Outcome {
     let mut attested = printed_object(call.object()?);
+    let customer = call.segment(2);
+    call.book.parties.attest(customer, listed(&attested));
+    call.book.lists.add_audit_record(audit_of_attestation(customer, call.now));
     let user = Value::from("5a1e0f7c-3b52-4c1d-9b6a-71c20f4e8d90");
     attested.insert("userId".to_owned(), user);
     Ok(Answer::created(&attested.into()))
 }
 
+/// An attestation as the list prints it: without the `Z` of its date, and with a link.
+fn listed(attested: &Map<String, Value>) -> Value {
+    let mut item = attested.clone();
+    if let Some(Value::String(date)) = item.get_mut("dateAgreed") {
+        *date = date.trim_end_matches(['Z', 'z']).to_owned();
+    }
+    item.insert("agreementLink".to_owned(), Value::from("https://aka.ms/customeragreement"));
+    item.into()
+}
+
 /// `GET /v1/customers/{c}/agreements`. The dates have no `Z`, as in the documentation.
 pub fn attestations(call: &Call) -> Outcome {
-    if ends_in(call.segment(2), UNSIGNED_TENANT) {
-        return Ok(Answer::collection(vec![]));
-    }
-    // Without a type the API means the old agreement here too, of which no attestation is left.
-    let wanted = call.parameter("agreementType");
-    if !matches!(wanted, Some("MicrosoftCustomerAgreement" | "*")) {
-        return Ok(Answer::collection(vec![]));
-    }
-    Ok(Answer::collection(vec![json!({
+    let start = paging::start(call)?;
+    // Without a type the API means the old agreement here too, of which no attestation is there by itself.
+    let wanted = call.parameter("agreementType").unwrap_or("MicrosoftCloudAgreement");
+    let fits = |item: &Value| {
+        let named = item["type"].as_str();
+        wanted == "*" || named.is_none_or(|named| named.eq_ignore_ascii_case(wanted))
+    };
+    let customer = call.segment(2);
+    let known = call.book.parties.attestations(customer);
+    let mut items = match known.set {
+        // What was set may be wrong on purpose, and is told as it is to whoever asks for the customer agreement.
+        Some(items) if wanted.eq_ignore_ascii_case("MicrosoftCustomerAgreement") => items,
+        Some(items) => items.into_iter().filter(fits).collect(),
+        None if ends_in(customer, UNSIGNED_TENANT) => vec![],
+        None => vec![attestation_by_default()].into_iter().filter(fits).collect(),
+    };
+    items.extend(known.made.into_iter().filter(fits));
+    Ok(paging::answer(call, page(items.iter(), start, call.book.lists.page_size())))
+}
+
+fn attestation_by_default() -> Value {
+    json!({
         "primaryContact": {
             "firstName": "Ines",
             "lastName": "Okafor",
@@ -81,12 +111,14 @@ pub fn attestations(call: &Call) -> Outcome {
         "dateAgreed": "2024-05-13T00:00:00",
         "type": "MicrosoftCustomerAgreement",
         "agreementLink": "https://aka.ms/customeragreement",
-    })]))
+    })
 }
 
 /// `GET /v1/customers/{c}/directSignedMicrosoftCustomerAgreementStatus`
 pub fn direct_status(call: &Call) -> Outcome {
-    let signed = !ends_in(call.segment(2), UNSIGNED_TENANT);
+    let customer = call.segment(2);
+    let known = call.book.parties.direct(customer);
+    let signed = known.unwrap_or_else(|| !ends_in(customer, UNSIGNED_TENANT));
     Ok(Answer::ok(&json!({ "isSigned": signed })))
 }
 
@@ -107,26 +139,45 @@ pub fn partner_status(call: &Call) -> Outcome {
         (None, Some(tenant)) if !is_guid(tenant) => {
             refused(2000, "Tenant Id must be a GUID.", "PartnerApiServiceControllers")
         }
-        (Some(mpn_id), None) if ends_in(mpn_id, UNSIGNED_MPN_ID) => refused(
-            2203,
-            "The MPN Id has not signed the Microsoft Partner Agreement for this region.",
-            "PartnerFD",
-        ),
-        (None, Some(tenant)) if ends_in(tenant, UNSIGNED_TENANT) => refused(
-            2206,
-            "The account of this tenant has not signed the Microsoft Partner Agreement.",
-            "PartnerFD",
-        ),
-        _ => Ok(Answer::ok(&json!({ "isAgreementSigned": true }))),
+        (Some(id), None) => partner(call, id, UNSIGNED_MPN_ID, 2203),
+        (None, Some(id)) => partner(call, id, UNSIGNED_TENANT, 2206),
     }
 }
 
-/// `GET /v1/partners/customeragreementrecords`
-pub fn records() -> Outcome {
-    Ok(Answer::ok(&json!({
-        "customerAgreementRecords": [],
-        "continuationToken": null,
-    })))
+/// The answer for one partner: what was set, or else what the end of its id says.
+fn partner(call: &Call, id: &str, unsigned_end: &str, unsigned_code: u32) -> Outcome {
+    let by_id = || match ends_in(id, unsigned_end) {
+        true => PartnerStatus::Code(unsigned_code),
+        false => PartnerStatus::Signed,
+    };
+    let code = match call.book.parties.partner(id).unwrap_or_else(by_id) {
+        PartnerStatus::Signed => return Ok(Answer::ok(&json!({ "isAgreementSigned": true }))),
+        PartnerStatus::False => return Ok(Answer::ok(&json!({ "isAgreementSigned": false }))),
+        PartnerStatus::Code(code) => code,
+    };
+    let guide: &[&str] = match code {
+        2200..=2204 | 2206 => &["https://learn.microsoft.com/partner-center/mpa-indirect-provider-faq"],
+        _ => &[],
+    };
+    let description = partner_fault(code, id);
+    Err(Answer::fault_about("PartnerFD", StatusCode::BAD_REQUEST, code, &description, guide))
+}
+
+/// What a code of the verify-indirect-reseller page means, in other words.
+fn partner_fault(code: u32, id: &str) -> String {
+    match code {
+        2000 => format!("`{id}` is not an id of the kind that was asked for."),
+        2001 => "There has to be an MPN Id or a Tenant Id.".to_owned(),
+        2200 => format!("Partner Center knows no valid MPN Id {id}."),
+        2201 => format!("The CSP region of {id} is another one than that of the indirect provider."),
+        2203 => format!(
+            "MPN Id {id} has not signed the Microsoft Partner Agreement for the region of this order."
+        ),
+        2204 => format!("MPN Id {id} belongs to no account of a CSP indirect reseller."),
+        2205 => format!("There is no account with the id {id}."),
+        2206 => format!("The account of tenant {id} has not signed the Microsoft Partner Agreement."),
+        _ => format!("The status of {id} cannot be told."),
+    }
 }
 
 fn ends_in(id: &str, end: &str) -> bool {
@@ -145,7 +196,9 @@ fn is_guid(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    use crate::standin::testing::{ask, body_of};
+    use crate::standin::book::Book;
+    use crate::standin::lists::List;
+    use crate::standin::testing::{ask, ask_of, body_of};
 
     const SIGNED: &str = "3f5d0a4e-8a43-4bb1-9f7e-6f0d1c2b3a49";
     const UNSIGNED: &str = "3f5d0a4e-8a43-4bb1-9f7e-6f0d1c2b0BAD";
@@ -167,6 +220,68 @@ mod tests {
         assert_eq!(listed(SIGNED, customer_agreement), 1);
         assert_eq!(listed(UNSIGNED, customer_agreement), 0);
         assert_eq!(listed(SIGNED, ""), 0);
+    }
+
+    #[test]
+    fn an_attestation_lifts_what_the_id_says_and_leaves_an_audit_record() {
+        let book = Book::default();
+        let path = format!("/v1/customers/{UNSIGNED}/agreements");
+        let sent =
+            r#"{"TemplateId":"t","type":"MicrosoftCustomerAgreement","dateAgreed":"2025-01-01T00:00:00Z"}"#;
+        let created = body_of(&ask_of(&book, "POST", &path, sent));
+        assert!(created["userId"].is_string());
+        for (query, count) in
+            [("?agreementType=MicrosoftCustomerAgreement", 1), ("?agreementType=*", 1), ("", 0)]
+        {
+            let listed = body_of(&ask_of(&book, "GET", &format!("{path}{query}"), ""));
+            assert_eq!(listed["totalCount"], count, "{query}");
+            if count == 1 {
+                assert_eq!(listed["items"][0]["dateAgreed"], "2025-01-01T00:00:00");
+                assert_eq!(listed["items"][0]["templateId"], "t");
+            }
+        }
+        let records = book.lists.page(List::AuditRecords, 0, |_| true).items;
+        assert_eq!(records[0]["customerId"], UNSIGNED);
+        assert_eq!(records[0]["operationType"], "create_agreement");
+    }
+
+    #[test]
+    fn attestations_that_were_set_are_told_as_they_are() {
+        let book = Book::default();
+        let odd = json!({ "type": "MicrosoftCloudAgreement", "dateAgreed": 7 });
+        book.parties.set_attestations(SIGNED, vec![odd.clone()]);
+        let path = format!("/v1/customers/{SIGNED}/agreements");
+        for query in ["?agreementType=MicrosoftCustomerAgreement", "?agreementType=*", ""] {
+            let listed = body_of(&ask_of(&book, "GET", &format!("{path}{query}"), ""));
+            assert_eq!(listed["items"], json!([odd]), "{query}");
+        }
+        book.parties.set_attestations(SIGNED, vec![]);
+        let listed = body_of(&ask_of(&book, "GET", &format!("{path}?agreementType=*"), ""));
+        assert_eq!(listed["totalCount"], 0);
+    }
+
+    #[test]
+    fn what_was_set_goes_before_what_the_id_says() {
+        let book = Book::default();
+        book.parties.set_direct(UNSIGNED, true);
+        let path = format!("/v1/customers/{UNSIGNED}/directSignedMicrosoftCustomerAgreementStatus");
+        assert_eq!(body_of(&ask_of(&book, "GET", &path, ""))["isSigned"], true);
+
+        let mut texts = Vec::new();
+        for code in [2000, 2001, 2200, 2201, 2203, 2204, 2205, 2206, 9] {
+            book.parties.set_partner("5130401", PartnerStatus::Code(code));
+            let answer = ask_of(&book, "GET", "/v1/compliance/csp/agreementstatus?mpnId=5130401", "");
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{code}");
+            let body = body_of(&answer);
+            assert_eq!((&body["code"], &body["source"]), (&json!(code), &json!("PartnerFD")));
+            assert!(body["data"].is_array() && !texts.contains(&body["description"]), "{body}");
+            texts.push(body["description"].clone());
+        }
+        for (status, signed) in [(PartnerStatus::Signed, true), (PartnerStatus::False, false)] {
+            book.parties.set_partner("5130400", status);
+            let answer = ask_of(&book, "GET", "/v1/compliance/csp/agreementstatus?mpnId=5130400", "");
+            assert_eq!(body_of(&answer), json!({ "isAgreementSigned": signed }));
+        }
     }
 
     #[test]
@@ -214,7 +329,5 @@ mod tests {
         assert_eq!(template(query), CUSTOMER_TEMPLATE);
         let path = "/v1/agreementtemplates/t/document?country=FR";
         assert_eq!(body_of(&ask("GET", path, ""))["country"], "FR");
-        let path = "/v1/partners/customeragreementrecords?continuation_token=";
-        assert_eq!(ask("GET", path, "").status, StatusCode::OK);
     }
 }

@@ -66,10 +66,21 @@ impl Answer {
 
     /// The same shape from a named part of Partner Center.
     pub fn fault_from(source: &str, status: StatusCode, code: u32, description: &str) -> Answer {
+        Answer::fault_about(source, status, code, description, &[])
+    }
+
+    /// The same with pages that help.
+    pub fn fault_about(
+        source: &str,
+        status: StatusCode,
+        code: u32,
+        description: &str,
+        pages: &[&str],
+    ) -> Answer {
         let body = json!({
             "code": code,
             "description": description,
-            "data": [],
+            "data": pages,
             "source": source,
         });
         Answer::json(status, &body)
@@ -99,6 +110,14 @@ impl Answer {
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Answer {
         self.fields.push((name, value));
         self
+    }
+
+    /// The same answer with an `ETag`, left out when `etag` is no header value.
+    pub fn tagged(self, etag: &str) -> Answer {
+        match HeaderValue::from_str(etag) {
+            Ok(value) => self.with(http::header::ETAG, value),
+            Err(_) => self,
+        }
     }
 
     /// The same answer with a `Location`, left out when `uri` is no header value.

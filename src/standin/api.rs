@@ -1,19 +1,19 @@
 //! Api: which answer a request gets.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::standin::answer::{Answer, IdKind, Outcome, guid};
-use crate::standin::call::{Call, printed_object};
+use crate::standin::book::Book;
+use crate::standin::call::{Asked, Call, printed_object};
 use crate::standin::customer::administration;
-use crate::standin::{agreement, customer, migration};
+use crate::standin::{agreement, bulk, customer, migration, read, token_endpoint};
 
-/// The answer to `method` on `path?query` with this body. HEAD is answered like GET, with the body to be left out later.
+/// The answer to a request. HEAD is answered like GET, with the body to be left out later.
 ///
-/// Paths are compared without regard to case and with or without a slash at the end. `serial` makes the ids in the answer
-/// unique; `now` dates it.
-pub fn answer(method: &str, path: &str, query: &str, body: &[u8], serial: u64, now: Timestamp) -> Answer {
+/// Paths are compared without regard to case and with or without a slash at the end.
+pub fn answer(asked: &Asked, book: &Book) -> Answer {
+    let Asked { method, path, query, headers, body, serial, now } = *asked;
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     // Lower case keeps the length, so both lists of segments are cut alike.
@@ -21,9 +21,11 @@ pub fn answer(method: &str, path: &str, query: &str, body: &[u8], serial: u64, n
     let segments: Vec<&str> = path.split('/').collect();
     let route: Vec<&str> = lower.split('/').collect();
     let call = Call {
+        book,
         method: if method == "HEAD" { "GET" } else { method },
         segments: &segments,
         query,
+        headers,
         body,
         serial,
         now,
@@ -38,13 +40,20 @@ pub fn answer(method: &str, path: &str, query: &str, body: &[u8], serial: u64, n
 }
 
 fn outcome(call: &Call, route: &[&str]) -> Option<Outcome> {
+    if let ("GET", ["v1", ..]) = (call.method, route)
+        && let Some(outcome) = read::before_routes(call)
+    {
+        return Some(outcome);
+    }
     let outcome = match (call.method, route) {
         (_, ["v1", "customers", tail @ ..]) => return customer::answer(call, tail),
 
         ("GET", ["v1", "agreements"]) => agreement::metadata(call),
         ("GET", ["v1", "agreementtemplates", _, "document"]) => agreement::document(call),
         ("GET", ["v1", "compliance", "csp", "agreementstatus"]) => agreement::partner_status(call),
-        ("GET", ["v1", "partners", "customeragreementrecords"]) => agreement::records(),
+        ("GET", ["v1", "partners", "customeragreementrecords"]) => bulk::agreement_records(call),
+        ("GET", ["v1", "relationships"]) => bulk::relationships(call),
+        ("GET", ["v1", "auditrecords"]) => bulk::audit_records(call),
         ("POST", ["v1", "createbulkreattestation"]) => attest_in_bulk(call),
         ("POST", [version, "attestations", "enhanced"]) if is_version(version) => enhanced(call),
 
@@ -53,6 +62,9 @@ fn outcome(call: &Call, route: &[&str]) -> Option<Outcome> {
         ("GET", ["v1", "productupgrades", _]) | ("POST", ["v1", "productupgrades", _, "status"]) => {
             migration::product_upgrade_status(call)
         }
+
+        ("POST", ["oauth2", "token"] | [_, "oauth2", "token"]) => token_endpoint::v1(call),
+        ("POST", ["oauth2", "v2.0", "token"] | [_, "oauth2", "v2.0", "token"]) => token_endpoint::v2(call),
 
         // POSTs that only read.
         ("POST", ["v1", "validations", "address"])
@@ -125,6 +137,9 @@ fn self_serve_policy(call: &Call) -> Outcome {
 mod tests {
     use super::*;
 
+    use http::HeaderMap;
+    use jiff::Timestamp;
+
     use crate::standin::testing::{ask, body_of};
 
     #[test]
@@ -194,9 +209,16 @@ mod tests {
     #[test]
     fn ids_differ_from_answer_to_answer() {
         let order = |serial| {
-            let path = "/v1/customers/c/orders";
-            let answer = answer("POST", path, "", b"{}", serial, Timestamp::UNIX_EPOCH);
-            body_of(&answer)["id"].clone()
+            let asked = Asked {
+                method: "POST",
+                path: "/v1/customers/c/orders",
+                query: "",
+                headers: &HeaderMap::new(),
+                body: b"{}",
+                serial,
+                now: Timestamp::UNIX_EPOCH,
+            };
+            body_of(&answer(&asked, &Book::default()))["id"].clone()
         };
         assert_ne!(order(1), order(2));
     }

@@ -2,23 +2,46 @@
 
 use std::fmt::{self, Display, Write};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::standin::answer::Answer;
+use crate::standin::book::Book;
 
 /// Error code of a request that cannot be read, as the API uses it for malformed ids.
 const UNREADABLE: u32 = 2000;
 
-/// One request, its body read.
+/// One request as it arrived, its body read.
+pub struct Asked<'a> {
+    /// `POST`
+    pub method: &'a str,
+    /// The path as sent.
+    pub path: &'a str,
+    /// The query without its question mark.
+    pub query: &'a str,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub body: &'a [u8],
+    /// Unique per request; makes the ids in the answer unique.
+    pub serial: u64,
+    /// When the request is answered.
+    pub now: Timestamp,
+}
+
+/// [`Asked`] for the routes: with the segments of its path, and with what the stand-in knows.
 pub struct Call<'a> {
+    /// What was set and stored.
+    pub book: &'a Book,
     /// `GET` for a HEAD request: the two differ only on the wire.
     pub method: &'a str,
     /// The path segments as sent.
     pub segments: &'a [&'a str],
     /// The query without its question mark.
     pub query: &'a str,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a [u8],
     /// Unique per request.
@@ -31,6 +54,16 @@ impl Call<'_> {
     /// The segment at `index`, empty beyond the end.
     pub fn segment(&self, index: usize) -> &str {
         self.segments.get(index).copied().unwrap_or_default()
+    }
+
+    /// The first `count` segments of the path, as the path of a resource.
+    pub fn path_to(&self, count: usize) -> String {
+        self.segments[..count.min(self.segments.len())].join("/")
+    }
+
+    /// The value of the first header field of that (lower-case) name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The body as JSON.
@@ -150,8 +183,32 @@ pub fn append(out: &mut String, text: fmt::Arguments<'_>) {
 mod tests {
     use super::*;
 
+    use std::sync::LazyLock;
+
+    static BOOK: LazyLock<Book> = LazyLock::new(Book::default);
+    static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
     fn call<'a>(query: &'a str, body: &'a [u8]) -> Call<'a> {
-        Call { method: "POST", segments: &[], query, body, serial: 1, now: Timestamp::UNIX_EPOCH }
+        Call {
+            book: &BOOK,
+            method: "POST",
+            segments: &["v1", "customers", "C"],
+            query,
+            headers: &NO_FIELDS,
+            body,
+            serial: 1,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_path_is_cut_up_and_put_together() {
+        let call = call("", b"");
+        assert_eq!((call.segment(2), call.segment(3)), ("C", ""));
+        assert_eq!(
+            (call.path_to(2), call.path_to(5)),
+            ("v1/customers".to_owned(), "v1/customers/C".to_owned())
+        );
     }
 
     #[test]

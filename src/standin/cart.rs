@@ -1,12 +1,10 @@
 //! Cart: the answers about carts and their checkout.
 
-use http::StatusCode;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use crate::standin::answer::{Answer, IdKind, Outcome, guid};
 use crate::standin::call::{Call, link, printed_object};
-use crate::standin::order;
 
 /// How long a cart can be checked out (cart-resources page).
 const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -15,16 +13,26 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub fn create(call: &Call) -> Outcome {
     let cart = call.object()?;
     let id = guid(IdKind::Cart, call.serial);
-    Ok(Answer::created(&body(call, cart, &id)))
+    let made = body(call, cart, &id);
+    call.book.shelf.put(&format!("{}/{id}", call.path_to(4)), made.clone(), None);
+    Ok(Answer::created(&made))
 }
 
 /// `PUT /v1/customers/{c}/carts/{cart}`
 pub fn update(call: &Call) -> Outcome {
     let cart = call.object()?;
-    Ok(Answer::ok(&body(call, cart, call.segment(4))))
+    let path = call.path_to(5);
+    let mut replaced = body(call, cart, call.segment(4));
+    if let Some(before) = call.book.shelf.get(&path)
+        && let Some(creation) = before.resource.get("creationTimestamp")
+    {
+        replaced["creationTimestamp"] = creation.clone();
+    }
+    call.book.shelf.put(&path, replaced.clone(), None);
+    Ok(Answer::ok(&replaced))
 }
 
-/// `GET /v1/customers/{c}/carts/{cart}`
+/// `GET /v1/customers/{c}/carts/{cart}` of a cart that is not stored.
 pub fn read(call: &Call) -> Outcome {
     let lines = json!([{
         "catalogItemId": "CFQ7TTC0LF8S:0002:CFQ7TTC0KSVV",
@@ -35,11 +43,6 @@ pub fn read(call: &Call) -> Outcome {
     }]);
     let cart = Map::from_iter([("lineItems".to_owned(), lines)]);
     Ok(Answer::ok(&body(call, cart, call.segment(4))))
-}
-
-/// `POST /v1/customers/{c}/carts/{cart}/checkout`, which has no body.
-pub fn checkout(call: &Call) -> Outcome {
-    order::checkout(call, StatusCode::CREATED)
 }
 
 fn body(call: &Call, cart: Map<String, Value>, id: &str) -> Value {
@@ -69,9 +72,10 @@ fn body(call: &Call, cart: Map<String, Value>, id: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::StatusCode;
 
-    use crate::standin::testing::{ask, body_of};
+    use crate::standin::book::Book;
+    use crate::standin::testing::{ask, ask_of, body_of};
 
     const LINES: &str = r#"{"LineItems":[{"CatalogItemId":"DZH318Z0BPS6:0001:DZH318Z0BML6","Quantity":1,
         "Participants":[{"Key":"transaction_reseller","Value":"4847383"}]}]}"#;
@@ -97,12 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_makes_orders_without_errors() {
-        let answer = ask("POST", "/v1/customers/c/carts/K/checkout", "");
-        assert_eq!(answer.status, StatusCode::CREATED);
-        let body = body_of(&answer);
-        assert_eq!(body["orders"][0]["referenceCustomerId"], "c");
-        assert_eq!(body["orderErrors"], json!([]));
+    fn a_cart_is_kept_and_replaced() {
+        let book = Book::default();
+        let created = body_of(&ask_of(&book, "POST", "/v1/customers/C/carts", LINES));
+        let path = format!("/v1/customers/c/carts/{}", created["id"].as_str().unwrap());
+        assert_eq!(body_of(&ask_of(&book, "GET", &path, "")), created);
+        ask_of(&book, "PUT", &path, r#"{"lineItems":[{"quantity":7}]}"#);
+        let read = body_of(&ask_of(&book, "GET", &path, ""));
+        assert_eq!(read["id"], created["id"]);
+        assert_eq!(read["lineItems"].as_array().unwrap().len(), 1);
+        assert_eq!(read["lineItems"][0]["quantity"], 7);
     }
 
     #[test]

@@ -5,10 +5,13 @@ use serde_json::{Map, Value, json};
 
 use crate::standin::answer::{Answer, IdKind, Outcome, collection, guid, numbered_guid};
 use crate::standin::call::{Call, link, printed, printed_object};
-use crate::standin::{agreement, cart, migration, order, subscription, transfer};
+use crate::standin::{agreement, cart, checkout, migration, order, refusals, subscription, transfer};
 
 /// Answers below `/v1/customers`; `tail` is what follows, in lower case. `None` when nothing is there.
 pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
+    if let Some(refusal) = refusal(call, tail) {
+        return Some(Err(refusal));
+    }
     let outcome = match (call.method, tail) {
         // First what a load run asks for.
         ("POST", [_, "orders"]) => order::create(call),
@@ -27,7 +30,7 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
         ("POST", [_, "carts"]) => cart::create(call),
         ("GET", [_, "carts", _]) => cart::read(call),
         ("PUT", [_, "carts", _]) => cart::update(call),
-        ("POST", [_, "carts", _, "checkout"]) => cart::checkout(call),
+        ("POST", [_, "carts", _, "checkout"]) => checkout::of_cart(call),
 
         ("GET", [_, "agreements"]) => agreement::attestations(call),
         ("POST", [_, "agreements"]) => agreement::attest(call),
@@ -43,6 +46,21 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
         _ => return None,
     };
     Some(outcome)
+}
+
+/// The answer to a purchase for a customer whose purchases are refused.
+fn refusal(call: &Call, tail: &[&str]) -> Option<Answer> {
+    let is_purchase = matches!(
+        (call.method, tail),
+        ("POST", [_, "orders"] | [_, "carts", _, "checkout"] | [_, "transfers", _, "accept"])
+            | ("PATCH", [_, "orders" | "subscriptions", _])
+    );
+    if !is_purchase {
+        return None;
+    }
+    let code = call.book.refusals.of_purchase(call.segment(2))?;
+    let description = refusals::description(code);
+    Some(Answer::fault_from("PartnerApiServiceControllers", StatusCode::FORBIDDEN, code, description))
 }
 
 /// Families below a customer whose writes buy nothing; they all get the same small answers.
@@ -155,7 +173,36 @@ fn promotion_eligibilities(call: &Call) -> Outcome {
 mod tests {
     use super::*;
 
-    use crate::standin::testing::{ask, body_of};
+    use crate::standin::book::Book;
+    use crate::standin::testing::{ask, ask_of, body_of};
+
+    #[test]
+    fn purchases_are_refused_for_one_customer_only() {
+        let book = Book::default();
+        book.refusals.set_purchase("C", Some(13605));
+        let rows = [
+            ("POST", "c/orders", 403),
+            ("PATCH", "c/orders/o", 403),
+            ("POST", "c/carts/K/checkout", 403),
+            ("POST", "c/transfers/T/accept", 403),
+            ("PATCH", "c/subscriptions/S", 403),
+            ("POST", "c/carts", 201),
+            ("PUT", "c/carts/K", 200),
+            ("POST", "c/agreements", 201),
+            ("GET", "c/subscriptions/S", 200),
+            ("POST", "d/orders", 201),
+        ];
+        for (method, tail, status) in rows {
+            let answer = ask_of(&book, method, &format!("/v1/customers/{tail}"), "{}");
+            assert_eq!(answer.status, status, "{method} {tail}");
+            if status == 403 {
+                assert_eq!(body_of(&answer)["code"], 13605, "{method} {tail}");
+                assert_eq!(body_of(&answer)["data"], json!([]), "{method} {tail}");
+            }
+        }
+        book.refusals.set_purchase("c", None);
+        assert_eq!(ask_of(&book, "POST", "/v1/customers/c/orders", "{}").status, 201);
+    }
 
     #[test]
     fn customers_are_listed_read_created_changed_and_removed() {

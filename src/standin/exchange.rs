@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::future;
 
-use http::header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -13,24 +14,41 @@ use serde_json::json;
 use crate::standin::answer::{Answer, CORRELATION_ID, JSON, REQUEST_ID, TraceIds};
 use crate::standin::api;
 use crate::standin::body::{End, Received, Sent};
+use crate::standin::call::Asked;
+use crate::standin::control::{self, Control};
+use crate::standin::counts::Kind;
 use crate::standin::faults::{Faults, Instead};
-use crate::standin::ledger::{Ledger, Recorded};
+use crate::standin::ledger::Recorded;
+use crate::standin::shared::Shared;
 use crate::standin::wire::Takeover;
+
+/// The head of a gzip file (RFC 1952, section 2.3) with nothing behind it that could be unpacked.
+const GZIP_LIKE: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03this is not deflate";
 
 /// Answers one request.
 ///
 /// # Errors
 /// Not a failure: an answer that has to be given by hand.
-pub async fn answer(request: Request<Incoming>, ledger: &Ledger) -> Result<Response<Sent>, Takeover> {
+pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Sent>, Takeover> {
     let (head, body) = request.into_parts();
-    let faults = Faults::asked_for(&head.headers);
+    let (method, path) = (head.method.as_str(), head.uri.path());
+    if let Some(name) = path.strip_prefix(control::PREFIX) {
+        let received = Received::read(body).await;
+        return steer(method, name, &head, &received, shared);
+    }
+    let Shared { ledger, book, .. } = shared;
+    if let Some(kind) = Kind::of(method, path) {
+        book.counts.add(kind);
+    }
+    let set = book.steering.take(method, path);
+    let faults = Faults::asked_for(&head.headers, set.as_deref());
     // Before it is counted: whoever has seen the count may release it.
     let mut held = matches!(&faults, Ok(faults) if faults.hold).then(|| ledger.hold());
     ledger.received(!matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS));
     let serial = ledger.next_serial();
     let ids = TraceIds::of(&head.headers, serial);
 
-    let early = matches!(&faults, Ok(faults) if faults.instead == Some(Instead::Early));
+    let early = matches!(&faults, Ok(Faults { instead: Some(Instead::Early), .. }));
     let received = if early { Received::unread() } else { Received::read(body).await };
     if ledger.is_recording() {
         ledger.keep(recorded(&head, &received));
@@ -61,18 +79,38 @@ pub async fn answer(request: Request<Incoming>, ledger: &Ledger) -> Result<Respo
     let mut response = match faults.instead {
         Some(instead) => answer_instead(instead, &head, &received, &ids).await?,
         None => {
-            let path = head.uri.path();
             let query = head.uri.query().unwrap_or_default();
-            let method = head.method.as_str();
-            let now = Timestamp::now();
-            let answer = api::answer(method, path, query, &received.bytes, serial, now);
-            respond(answer, &ids)
+            let (headers, body, now) = (&head.headers, received.bytes.as_slice(), Timestamp::now());
+            let asked = Asked { method, path, query, headers, body, serial, now };
+            respond(api::answer(&asked, book), &ids)
         }
     };
+    if faults.mistyped {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    if faults.gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        *response.body_mut() = Sent::Whole(Bytes::from_static(GZIP_LIKE));
+    }
     if faults.hop {
         add_hop_fields(response.headers_mut());
     }
     Ok(response)
+}
+
+/// Answers a request that steers the stand-in; it is neither counted nor recorded.
+fn steer(
+    method: &str,
+    name: &str,
+    head: &Parts,
+    received: &Received,
+    shared: &Shared,
+) -> Result<Response<Sent>, Takeover> {
+    let ids = TraceIds::of(&head.headers, 0);
+    match control::answer(&shared.book, method, name, &received.bytes) {
+        Control::Answer(answer) => Ok(respond(answer, &ids)),
+        Control::Pause(lasting) => Err(Takeover::paused(&ids, lasting)),
+    }
 }
 
 async fn answer_instead(
@@ -105,6 +143,15 @@ async fn answer_instead(
         }
         Instead::Echo => echo(head, received),
         Instead::Upgrade => return Err(Takeover::switched(ids)),
+        Instead::Garbage => Answer::text(StatusCode::OK, r#"{"totalCount":1,"items":[{"templ"#.to_owned()),
+        Instead::Html => {
+            let page = "<!DOCTYPE html><html><body><h1>Please sign in</h1></body></html>";
+            let mut response = respond(Answer::text(StatusCode::OK, page.to_owned()), ids);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            return Ok(response);
+        }
+        Instead::Empty => Answer::empty(StatusCode::OK),
+        Instead::Body(body) => Answer { status: StatusCode::OK, fields: Vec::new(), body },
     };
     Ok(respond(answer, ids))
 }
@@ -269,6 +316,44 @@ mod tests {
             assert_eq!(reply.field(name), Some(value), "{name}");
         }
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_answer_can_be_something_else_than_it_says() {
+        let json = Some("application/json; charset=utf-8");
+        let rows = [
+            ("garbage", json, None, None),
+            ("html", Some("text/html; charset=utf-8"), None, None),
+            ("empty", None, None, Some("")),
+            ("body=%5B1%2C%202%5D", json, None, Some("[1, 2]")),
+            ("mistyped,body=%7B%7D", Some("text/plain"), None, Some("{}")),
+            ("gzip", json, Some("gzip"), None),
+        ];
+        for (fault, media_type, encoding, body) in rows {
+            let reply = faulty(fault);
+            assert_eq!(reply.status(), if fault == "gzip" { 201 } else { 200 }, "{fault}");
+            assert_eq!(reply.field("content-type"), media_type, "{fault}");
+            assert_eq!(reply.field("content-encoding"), encoding, "{fault}");
+            match body {
+                Some(body) => assert_eq!(reply.body, body.as_bytes(), "{fault}"),
+                None => assert!(serde_json::from_slice::<Value>(&reply.body).is_err(), "{fault}"),
+            }
+        }
+        assert_eq!(faulty("mistyped").json()["referenceCustomerId"], "c");
+    }
+
+    #[test]
+    fn a_fault_set_for_a_path_joins_that_of_the_header() {
+        let standin = start();
+        standin.fault("POST", "/ORDERS", "mistyped", Some(1));
+        let mut stream = connect(&standin);
+        let reply = exchange(&mut stream, &order("hop"));
+        assert_eq!((reply.field("content-type"), reply.field("x-hop")), (Some("text/plain"), Some("1")));
+        standin.fault("", "orders", "status=503", None);
+        assert_eq!(exchange(&mut connect(&standin), &order("")).status(), 503);
+        standin.clear_faults();
+        assert_eq!(exchange(&mut connect(&standin), &order("")).status(), 201);
+        assert_eq!(standin.count("orders"), 3);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Faults: what a request asks to go wrong, by its `Standin-Fault` header.
+//! Faults: what goes wrong with a request, by its `Standin-Fault` header or by what was set for its path.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
 
 /// The request header that asks for faults, separated by commas; it may come more than once.
 pub const HEADER: &str = "standin-fault";
@@ -22,12 +24,16 @@ pub struct Faults {
     pub hold: bool,
     /// `hop`: put fields into the answer that may not pass a proxy.
     pub hop: bool,
+    /// `mistyped`: say that the answer is plain text.
+    pub mistyped: bool,
+    /// `gzip`: say that the answer is compressed, and send bytes that begin as if it were.
+    pub gzip: bool,
     /// What is answered in place of the ordinary answer.
     pub instead: Option<Instead>,
 }
 
 /// What is answered in place of the ordinary answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instead {
     /// `status=503`: that status with an error body.
     Status(StatusCode),
@@ -51,22 +57,37 @@ pub enum Instead {
     Echo,
     /// `upgrade`: 101, and from then on every byte is sent back.
     Upgrade,
+    /// `garbage`: 200 with JSON that is cut off, though its length is right.
+    Garbage,
+    /// `html`: 200 with a page, as something in between may send one.
+    Html,
+    /// `empty`: 200 without a body.
+    Empty,
+    /// `body=%7B%7D`: 200 with that text.
+    Body(Bytes),
 }
 
 impl Faults {
-    /// The faults that a request with these header fields asks for.
+    /// The faults that a request with these header fields asks for, and those set for its path.
     ///
     /// # Errors
     /// What is wrong with the header: a test that misspells a fault must not pass for lack of it.
-    pub fn asked_for(headers: &HeaderMap) -> Result<Faults, String> {
+    pub fn asked_for(headers: &HeaderMap, set: Option<&str>) -> Result<Faults, String> {
         let mut faults = Faults::default();
         for value in headers.get_all(HEADER) {
-            let text = value.to_str().map_err(|_| "the faults are not ASCII text".to_owned())?;
-            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-                faults.add(word)?;
-            }
+            faults.add_all(value.to_str().map_err(|_| "the faults are not ASCII text".to_owned())?)?;
         }
+        faults.add_all(set.unwrap_or_default())?;
         Ok(faults)
+    }
+
+    /// Adds faults separated by commas.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn add_all(&mut self, text: &str) -> Result<(), String> {
+        let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.try_for_each(|word| self.add(word))
     }
 
     fn add(&mut self, word: &str) -> Result<(), String> {
@@ -88,6 +109,14 @@ impl Faults {
                 self.hop = true;
                 return Ok(());
             }
+            ("mistyped", None) => {
+                self.mistyped = true;
+                return Ok(());
+            }
+            ("gzip", None) => {
+                self.gzip = true;
+                return Ok(());
+            }
             ("status", Some(value)) => Instead::Status(status(value).ok_or_else(unreadable)?),
             ("hang", None) => Instead::Hang,
             ("reset", None) => Instead::Reset,
@@ -99,6 +128,10 @@ impl Faults {
             ("notmodified", None) => Instead::NotModified,
             ("echo", None) => Instead::Echo,
             ("upgrade", None) => Instead::Upgrade,
+            ("garbage", None) => Instead::Garbage,
+            ("html", None) => Instead::Html,
+            ("empty", None) => Instead::Empty,
+            ("body", Some(value)) => Instead::Body(percent_decode_str(value).collect()),
             _ => return Err(unreadable()),
         };
         if self.instead.replace(instead).is_some() {
@@ -141,7 +174,7 @@ mod tests {
         for value in values {
             headers.append(HEADER, HeaderValue::from_str(value).unwrap());
         }
-        Faults::asked_for(&headers)
+        Faults::asked_for(&headers, None)
     }
 
     #[test]
@@ -158,6 +191,10 @@ mod tests {
             ("chunked=0", Instead::Chunked(0)),
             ("nocontent", Instead::NoContent),
             ("notmodified", Instead::NotModified),
+            ("garbage", Instead::Garbage),
+            ("html", Instead::Html),
+            ("empty", Instead::Empty),
+            ("body=%5B1%2C2%5D", Instead::Body(Bytes::from_static(b"[1,2]"))),
             ("echo", Instead::Echo),
             ("upgrade", Instead::Upgrade),
         ];
@@ -169,16 +206,20 @@ mod tests {
 
     #[test]
     fn faults_can_be_combined() {
-        let faults = asked_for(&["delay=250ms, hop,", "hold", "status=404"]).unwrap();
+        let faults = asked_for(&["delay=250ms, hop,", "hold,gzip", "status=404"]).unwrap();
         let expected = Faults {
             delay: Some(Duration::from_millis(250)),
             hold: true,
             hop: true,
+            mistyped: false,
+            gzip: true,
             instead: Some(Instead::Status(StatusCode::NOT_FOUND)),
         };
         assert_eq!(faults, expected);
         assert_eq!(asked_for(&["delay=2s"]).unwrap().delay, Some(Duration::from_secs(2)));
         assert_eq!(asked_for(&[]), Ok(Faults::default()));
+        let set = Faults::asked_for(&HeaderMap::new(), Some("mistyped, html")).unwrap();
+        assert_eq!((set.mistyped, set.instead), (true, Some(Instead::Html)));
     }
 
     #[test]
@@ -192,6 +233,8 @@ mod tests {
             "delay=61s",
             "delay=5",
             "hold=1",
+            "gzip=1",
+            "body",
             "large",
             "large=2GiB",
             "large=1025MiB",

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::standin::locked::locked;
 
 /// Requests kept while recording is on; the oldest one makes room.
 const RECORDED_MAX: usize = 1024;
@@ -128,11 +130,6 @@ impl Ledger {
     pub fn release(&self) {
         self.releases.send_modify(|generation| *generation += 1);
     }
-}
-
-/// The lock, whether or not a holder panicked: a counter or a list is whole between any two statements.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -36,16 +36,6 @@ pub fn list(call: &Call) -> Outcome {
     Ok(Answer::text(StatusCode::OK, body))
 }
 
-/// `POST /v1/customers/{c}/carts/{cart}/checkout` and `POST /v1/customers/{c}/transfers/{t}/accept`: a set of orders.
-///
-/// The stand-in keeps no carts, so every checkout buys the same single line.
-pub fn checkout(call: &Call, status: StatusCode) -> Outcome {
-    let order = print(call, &stored(), &guid(IdKind::Order, call.serial));
-    let mut body = format!(r#"{{"orders":[{order}],"orderErrors":[],"#);
-    body.push_str(r#""attributes":{"objectType":"CartCheckoutResult"}}"#);
-    Ok(Answer::text(status, body))
-}
-
 /// `POST /v1/customers/{c}/orders/{o}/attachment`: whatever was uploaded is one purchase order.
 pub fn attach(call: &Call) -> Outcome {
     let attachment = json!({
@@ -69,7 +59,7 @@ pub fn provisioning() -> Outcome {
 }
 
 /// The order that is read when none was sent along.
-fn stored() -> Map<String, Value> {
+pub fn stored() -> Map<String, Value> {
     let line = json!({
         "offerId": "CFQ7TTC0LF8S:0002:CFQ7TTC0KSVV",
         "friendlyName": "Seats of the north office",
@@ -82,7 +72,7 @@ fn stored() -> Map<String, Value> {
 }
 
 /// The text of one order (create-an-order page): what was sent of it, and what the API adds.
-fn print(call: &Call, order: &Map<String, Value>, id: &str) -> String {
+pub fn print(call: &Call, order: &Map<String, Value>, id: &str) -> String {
     let customer = Escaped(call.segment(2));
     let etag = STANDARD.encode(format!(r#"{{"id":"{id}","version":1}}"#));
     let id = Escaped(id);

@@ -1,26 +1,40 @@
 //! Server: takes connections and serves them, all of them on the one thread it runs on.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
 
 use crate::standin::exchange;
-use crate::standin::ledger::Ledger;
+use crate::standin::line::{Port, Wish, Wishes};
+use crate::standin::locked::locked;
+use crate::standin::shared::Shared;
 use crate::standin::wire::Takeover;
 
 /// Serves connections until `stopped` resolves, which it does when its sender is dropped.
-pub async fn run(listener: TcpListener, ledger: Arc<Ledger>, mut stopped: oneshot::Receiver<()>) {
+pub async fn run(
+    mut port: Port,
+    shared: Arc<Shared>,
+    mut wishes: Wishes,
+    mut stopped: oneshot::Receiver<()>,
+) {
     loop {
         tokio::select! {
             _ = &mut stopped => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, Arc::clone(&ledger)));
+            Some((wish, done)) = wishes.recv() => {
+                let result = port.obey(wish);
+                if let Wish::Pause(_) = wish {
+                    shared.line.cut();
+                }
+                done(result);
+            }
+            accepted = port.accept() => match accepted {
+                Ok(stream) => {
+                    tokio::spawn(serve(stream, Arc::clone(&shared), shared.line.cuts()));
                 }
                 // Of one connection, or of the process being short of handles: others go on, and may give some back.
                 Err(_) => tokio::task::yield_now().await,
@@ -32,18 +46,18 @@ pub async fn run(listener: TcpListener, ledger: Arc<Ledger>, mut stopped: onesho
 /// Where a request leaves the answer that has to be given by hand.
 type TakeoverSlot = Arc<Mutex<Option<Takeover>>>;
 
-async fn serve(mut stream: TcpStream, ledger: Arc<Ledger>) {
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>, mut cuts: watch::Receiver<()>) {
     loop {
         // Answers are small and go out in one write; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let slot = TakeoverSlot::default();
         let service = service_fn(|request| {
-            let (ledger, slot) = (Arc::clone(&ledger), Arc::clone(&slot));
+            let (shared, slot) = (Arc::clone(&shared), Arc::clone(&slot));
             async move {
-                match exchange::answer(request, &ledger).await {
+                match exchange::answer(request, &shared).await {
                     Ok(response) => Ok(response),
                     Err(takeover) => {
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+                        *locked(&slot) = Some(takeover);
                         // Gives the connection a turn to flush what it still holds, like a `100 Continue`.
                         tokio::task::yield_now().await;
                         Err(TakenOver)
@@ -53,14 +67,26 @@ async fn serve(mut stream: TcpStream, ledger: Arc<Ledger>) {
         });
         let mut connection =
             http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
-        // An error says either that the other side broke off, which is its business, or that a request took over.
-        let _ = (&mut connection).await;
-        let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        tokio::select! {
+            _ = cuts.changed() => return,
+            // An error says either that the other side broke off, which is its business, or that a request took over.
+            _ = &mut connection => {}
+        }
+        let taken = locked(&slot).take();
         let Some(takeover) = taken else { return };
+        if let Some(lasting) = takeover.pause() {
+            // An error says that the address is lost, which the caller will see for itself.
+            let _ = shared.line.fulfilled(Wish::Pause(Some(lasting))).await;
+            // This connection still has its answer to give.
+            cuts.mark_unchanged();
+        }
         let parts = connection.into_parts();
-        match takeover.play(parts.io.into_inner(), parts.read_buf).await {
-            Ok(Some(reusable)) => stream = reusable,
-            Ok(None) | Err(_) => return,
+        tokio::select! {
+            _ = cuts.changed() => return,
+            played = takeover.play(parts.io.into_inner(), parts.read_buf) => match played {
+                Ok(Some(reusable)) => stream = reusable,
+                Ok(None) | Err(_) => return,
+            },
         }
     }
 }

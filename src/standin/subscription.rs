@@ -9,13 +9,16 @@ use crate::standin::call::{Call, link, member, printed, printed_object};
 /// Seats of every subscription that is read; a change is an increase when it asks for more.
 pub const QUANTITY: u32 = 10;
 
+/// `attributes.etag` of a subscription that is not stored, and its `ETag`.
+const FIRST_ETAG: &str = "\"eyJ2IjoxfQ==\"";
+
 /// Answers below `/v1/customers/{c}/subscriptions`; `tail` is what follows, in lower case. `None` when nothing is there.
 pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
     let outcome = match (call.method, tail) {
         ("GET", []) => Ok(list(call)),
         ("PUT", ["overage"]) => set_overage(call),
         ("GET", ["overage"]) => Ok(Answer::ok(&overage(call, Map::new()))),
-        ("GET", [_]) => Ok(Answer::ok(&body(call, call.segment(4)).into())),
+        ("GET", [_]) => Ok(Answer::ok(&body(call, call.segment(4)).into()).tagged(FIRST_ETAG)),
         ("PATCH", [_]) => change(call),
         ("GET", [_, "upgrades"]) => Ok(Answer::collection(vec![])),
         ("POST", [_, "upgrades"]) => upgrade(call),
@@ -51,11 +54,38 @@ fn list(call: &Call) -> Answer {
 /// The whole subscription comes in changed and goes out as it came in (change-the-quantity page).
 fn change(call: &Call) -> Outcome {
     let sent = printed_object(call.object()?);
-    let id = call.segment(4);
-    let mut changed = body(call, id);
+    let (id, path) = (call.segment(4), call.path_to(5));
+    let (mut changed, etag) = match call.book.shelf.get(&path).map(|stored| (stored.resource, stored.etag)) {
+        Some((Value::Object(subscription), etag)) => {
+            let own = || subscription.get("attributes")?.get("etag")?.as_str().map(str::to_owned);
+            let etag = etag.or_else(own);
+            (subscription, etag)
+        }
+        _ => (body(call, id), Some(FIRST_ETAG.to_owned())),
+    };
+    if let (Some(wanted), Some(etag)) = (call.header("if-match"), &etag)
+        && !names(wanted, etag)
+    {
+        return Err(precondition_failed());
+    }
     changed.extend(sent);
+    let next = format!("\"{:x}\"", call.serial);
     changed.insert("id".to_owned(), Value::from(id));
-    Ok(Answer::ok(&changed.into()))
+    changed.insert("attributes".to_owned(), json!({ "etag": next, "objectType": "Subscription" }));
+    let changed = Value::from(changed);
+    call.book.shelf.put(&path, changed.clone(), Some(&next));
+    Ok(Answer::ok(&changed).tagged(&next))
+}
+
+/// Whether an `If-Match` names an etag; callers send it with and without quotes, as the documentation does.
+fn names(wanted: &str, etag: &str) -> bool {
+    let bare = |text: &str| text.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+    wanted.trim() == "*" || wanted.split(',').any(|one| bare(one) == bare(etag))
+}
+
+fn precondition_failed() -> Answer {
+    let description = "The subscription has changed since the etag of this request was read.";
+    Answer::fault(StatusCode::EXPECTATION_FAILED, 800_036, description)
 }
 
 fn body(call: &Call, id: &str) -> Map<String, Value> {
@@ -88,7 +118,7 @@ fn body(call: &Call, id: &str) -> Map<String, Value> {
             "sku": link("/products/CFQ7TTC0LF8S/skus/0002?country=US"),
             "self": link(&uri),
         },
-        "attributes": { "etag": "eyJ2IjoxfQ==", "objectType": "Subscription" },
+        "attributes": { "etag": FIRST_ETAG, "objectType": "Subscription" },
     });
     match body {
         Value::Object(object) => object,
@@ -202,7 +232,8 @@ fn cancel_entitlement(call: &Call) -> Outcome {
 mod tests {
     use super::*;
 
-    use crate::standin::testing::{ask, body_of};
+    use crate::standin::book::Book;
+    use crate::standin::testing::{ask, ask_of, ask_with, body_of};
 
     const ONE: &str = "/v1/customers/c/subscriptions/S-1";
 
@@ -250,6 +281,56 @@ mod tests {
         assert_eq!(changed["id"], "S-1");
         assert_eq!(changed["quantity"], 11);
         assert_eq!(changed["status"], "active");
+    }
+
+    #[test]
+    fn a_changed_subscription_is_kept_under_a_new_etag() {
+        let book = Book::default();
+        let read = || {
+            let answer = ask_of(&book, "GET", ONE, "");
+            let etag = answer.fields[0].1.to_str().unwrap().to_owned();
+            let body = body_of(&answer);
+            assert_eq!(body["attributes"]["etag"], etag.as_str());
+            (etag, body["quantity"].clone())
+        };
+        let change = |etag: &str, quantity: u32| {
+            let body = json!({ "quantity": quantity, "attributes": { "etag": "mine" } }).to_string();
+            ask_with(&book, "PATCH", ONE, &[("if-match", etag)], &body)
+        };
+        let (first, quantity) = read();
+        assert_eq!(quantity, QUANTITY);
+        assert_eq!(change(&first, 11).status, StatusCode::OK);
+        let (second, quantity) = read();
+        assert_ne!(first, second);
+        assert_eq!(quantity, 11);
+        let refused = change(&first, 12);
+        assert_eq!(refused.status, StatusCode::EXPECTATION_FAILED);
+        assert_eq!(body_of(&refused)["code"], 800_036);
+        assert_eq!(change(second.trim_matches('"'), 12).status, StatusCode::OK);
+        assert_eq!(change("*", 13).status, StatusCode::OK);
+        assert_eq!(ask_of(&book, "PATCH", ONE, r#"{"quantity":14}"#).status, StatusCode::OK);
+        assert_eq!(read().1, 14);
+    }
+
+    #[test]
+    fn a_subscription_put_there_keeps_its_own_etag() {
+        let path = "/v1/customers/c/subscriptions/S-2";
+        let etag = r#"W/"datetime'2025-01-01'""#;
+        let rows = [
+            (json!({ "quantity": 3 }), Some(etag)),
+            (json!({ "quantity": 3, "attributes": { "etag": etag } }), None),
+        ];
+        for (resource, stored) in rows {
+            let book = Book::default();
+            book.shelf.put(path, resource, stored);
+            for (wanted, status) in [("x", 417), (etag, 200)] {
+                let answer =
+                    ask_with(&book, "PATCH", path, &[("if-match", wanted)], r#"{"status":"suspended"}"#);
+                assert_eq!(answer.status, status, "{wanted} {stored:?}");
+            }
+            let body = body_of(&ask_of(&book, "GET", path, ""));
+            assert_eq!((&body["quantity"], &body["status"]), (&json!(3), &json!("suspended")));
+        }
     }
 
     #[test]

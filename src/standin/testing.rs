@@ -2,14 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::standin::Standin;
 use crate::standin::answer::Answer;
 use crate::standin::api;
+use crate::standin::book::Book;
+use crate::standin::call::Asked;
 
 /// How long a test waits for something that has to come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,11 +42,49 @@ pub fn order_with(faults: &str, body: &str) -> String {
     )
 }
 
-/// What the routes answer, without a connection.
+/// What the routes answer without a connection, when nothing was set up.
 pub fn ask(method: &str, target: &str, body: &str) -> Answer {
+    ask_of(&Book::default(), method, target, body)
+}
+
+/// What they answer with this set-up.
+pub fn ask_of(book: &Book, method: &str, target: &str, body: &str) -> Answer {
+    ask_with(book, method, target, &[], body)
+}
+
+/// What they answer to a request with these header fields. No two requests of a process have the same serial.
+pub fn ask_with(
+    book: &Book,
+    method: &str,
+    target: &str,
+    fields: &[(&'static str, &str)],
+    body: &str,
+) -> Answer {
+    static SERIAL: AtomicU64 = AtomicU64::new(42);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let now = Timestamp::from_second(1_750_000_000).unwrap();
-    api::answer(method, path, query, body.as_bytes(), 42, now)
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    let asked = Asked {
+        method,
+        path,
+        query,
+        headers: &headers,
+        body: body.as_bytes(),
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+        now: Timestamp::from_second(1_750_000_000).unwrap(),
+    };
+    api::answer(&asked, book)
+}
+
+/// A request with a JSON body, and the connection to be closed behind it.
+pub fn send(standin: &Standin, method: &str, target: &str, body: &str) -> Reply {
+    let bytes = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n{body}"
+    );
+    exchange(&mut connect(standin), &request)
 }
 
 /// The body of an answer as JSON.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::standin::answer::{Answer, IdKind, Outcome, guid};
 use crate::standin::call::{Call, link, printed_object};
-use crate::standin::order;
+use crate::standin::checkout;
 
 /// Answers below `…/transfers`; `tail` is what follows, in lower case. `None` when nothing is there.
 pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
@@ -14,9 +14,8 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
         ("POST", []) => create(call),
         ("GET", [_]) => Ok(Answer::ok(&body(call, Map::new(), call.segment(4)))),
         ("PATCH", [_]) => change(call),
-        ("DELETE", [_]) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
-        // Accepting places the orders at once (accept-a-transfer page), and has no body.
-        ("POST", [_, "accept"]) => order::checkout(call, StatusCode::OK),
+        ("DELETE", [_]) => Ok(withdraw(call)),
+        ("POST", [_, "accept"]) => checkout::of_transfer(call),
         _ => return None,
     };
     Some(outcome)
@@ -25,12 +24,31 @@ pub fn answer(call: &Call, tail: &[&str]) -> Option<Outcome> {
 fn create(call: &Call) -> Outcome {
     let sent = printed_object(call.object()?);
     let id = guid(IdKind::Task, call.serial);
-    Ok(Answer::created(&body(call, sent, &id)))
+    let made = body(call, sent, &id);
+    call.book.shelf.put(&format!("{}/{id}", call.path_to(4)), made.clone(), None);
+    Ok(Answer::created(&made))
 }
 
 fn change(call: &Call) -> Outcome {
     let sent = printed_object(call.object()?);
-    Ok(Answer::ok(&body(call, sent, call.segment(4))))
+    let path = call.path_to(5);
+    let Some(stored) = call.book.shelf.get(&path) else {
+        return Ok(Answer::ok(&body(call, sent, call.segment(4))));
+    };
+    let mut transfer = stored.resource.as_object().cloned().unwrap_or_default();
+    let creation = transfer.get("createdTime").cloned();
+    transfer.extend(sent);
+    let mut changed = body(call, transfer, call.segment(4));
+    if let Some(creation) = creation {
+        changed["createdTime"] = creation;
+    }
+    call.book.shelf.put(&path, changed.clone(), stored.etag.as_deref());
+    Ok(Answer::ok(&changed))
+}
+
+fn withdraw(call: &Call) -> Answer {
+    call.book.shelf.forget(&call.path_to(5));
+    Answer::empty(StatusCode::NO_CONTENT)
 }
 
 fn body(call: &Call, mut transfer: Map<String, Value>, id: &str) -> Value {
@@ -49,7 +67,22 @@ fn body(call: &Call, mut transfer: Map<String, Value>, id: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::standin::testing::{ask, body_of};
+    use crate::standin::book::Book;
+    use crate::standin::testing::{ask, ask_of, body_of};
+
+    #[test]
+    fn a_transfer_is_kept_changed_and_withdrawn() {
+        let book = Book::default();
+        let sent = r#"{"sourcePartnerTenantId":"p","lineItems":[{"subscriptionId":"s"}]}"#;
+        let created = body_of(&ask_of(&book, "POST", "/v1/customers/c/transfers", sent));
+        let path = format!("/v1/customers/C/transfers/{}", created["id"].as_str().unwrap());
+        assert_eq!(body_of(&ask_of(&book, "GET", &path, "")), created);
+        ask_of(&book, "PATCH", &path, r#"{"Status":"reject"}"#);
+        let read = body_of(&ask_of(&book, "GET", &path, ""));
+        assert_eq!((&read["status"], &read["lineItems"]), (&"reject".into(), &created["lineItems"]));
+        ask_of(&book, "DELETE", &path, "");
+        assert_eq!(body_of(&ask_of(&book, "GET", &path, ""))["status"], "Active");
+    }
 
     #[test]
     fn every_transfer_request_has_its_documented_status() {

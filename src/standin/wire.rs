@@ -1,6 +1,7 @@
 //! Wire: the answers that are put on the connection by hand, because an HTTP library rightly refuses to send them.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -44,6 +45,8 @@ enum Then {
     Linger,
     KeepAlive,
     Tunnel,
+    /// Closed once the line is, which then stays so for that long.
+    Pause(Duration),
 }
 
 impl Takeover {
@@ -103,6 +106,22 @@ impl Takeover {
         Takeover { head, chunked_bytes: None, then: Then::Tunnel }
     }
 
+    /// 204 to the request that closes the line for a while.
+    pub fn paused(ids: &TraceIds, lasting: Duration) -> Takeover {
+        let mut head = head(StatusCode::NO_CONTENT, ids, &[]);
+        field(&mut head, "connection", b"close");
+        head.extend_from_slice(b"\r\n");
+        Takeover { head, chunked_bytes: None, then: Then::Pause(lasting) }
+    }
+
+    /// How long the line has to be closed before this is sent.
+    pub fn pause(&self) -> Option<Duration> {
+        match self.then {
+            Then::Pause(lasting) => Some(lasting),
+            _ => None,
+        }
+    }
+
     /// Sends the answer; gives the connection back when another request may follow on it. `unread` is what was read from
     /// the connection already, behind the head or the body of the request.
     ///
@@ -114,7 +133,7 @@ impl Takeover {
             write_chunks(&mut stream, bytes).await?;
         }
         match self.then {
-            Then::Close => stream.shutdown().await?,
+            Then::Close | Then::Pause(_) => stream.shutdown().await?,
             Then::Linger => {
                 stream.shutdown().await?;
                 let mut rest = stream.take(LINGER_BYTES_MAX);
