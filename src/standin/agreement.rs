@@ -1,7 +1,8 @@
 //! Agreement: the answers about acceptances of the partner agreement, and of the customer agreement.
 //!
 //! All parties have signed, except those whose id says otherwise: a tenant or customer id that ends in `0bad`, a partner
-//! (MPN) id that ends in `0400`. With that the stand-in needs no set-up to give either answer; what is set up goes before.
+//! (MPN) id that ends in `0400`. With that the stand-in needs no set-up to give either answer. What is set up goes
+//! before that.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};

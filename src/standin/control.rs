@@ -11,6 +11,7 @@ use crate::standin::answer::Answer;
 use crate::standin::book::Book;
 use crate::standin::lists::List;
 use crate::standin::parties::PartnerStatus;
+use crate::standin::shared::Shared;
 use crate::standin::throttle::ThrottleShape;
 
 /// What the path of such a request begins with; a name from [`NAMES`] follows.
@@ -20,7 +21,7 @@ pub const PREFIX: &str = "/.standin/";
 const PAUSE_SECONDS_MAX: u64 = 3600;
 
 /// All names that are POSTed to.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "direct",
     "attestations",
     "partner-status",
@@ -34,6 +35,7 @@ const NAMES: [&str; 18] = [
     "throttle-shape",
     "fault",
     "clear-faults",
+    "release",
     "pause",
     "page-size",
     "agreement-records",
@@ -50,12 +52,17 @@ pub enum Control {
 }
 
 /// Does what one request asks for. `name` is what follows [`PREFIX`]; `_` counts as `-` in it.
-pub fn answer(book: &Book, method: &str, name: &str, body: &[u8]) -> Control {
+pub fn answer(shared: &Shared, method: &str, name: &str, body: &[u8]) -> Control {
+    let book = &shared.book;
     let name = name.trim_end_matches('/').to_ascii_lowercase().replace('_', "-");
     match (method, name.as_str()) {
-        ("GET", "counts") => Control::Answer(Answer::ok(&book.counts.printed())),
+        ("GET", "counts") => Control::Answer(Answer::ok(&counts(shared))),
         ("GET", "refresh-token") => {
             Control::Answer(Answer::ok(&json!({ "refresh_token": book.tokens.refresh_token() })))
+        }
+        ("POST", "release") => {
+            shared.ledger.release();
+            Control::Answer(Answer::empty(StatusCode::NO_CONTENT))
         }
         ("POST", "pause") => match read(body).and_then(pause) {
             Ok(lasting) => Control::Pause(lasting),
@@ -67,6 +74,13 @@ pub fn answer(book: &Book, method: &str, name: &str, body: &[u8]) -> Control {
         },
         _ => refused(&name, "this is neither a POST nor a GET of `counts` or `refresh-token`"),
     }
+}
+
+fn counts(shared: &Shared) -> Value {
+    let mut counts = shared.book.counts.printed();
+    counts["requests"] = shared.ledger.requests().into();
+    counts["mutations"] = shared.ledger.mutations().into();
+    counts
 }
 
 fn refused(name: &str, problem: &str) -> Control {
@@ -271,10 +285,16 @@ struct Items {
 mod tests {
     use super::*;
 
+    use crate::standin::ledger::Ledger;
+    use crate::standin::line::Line;
     use crate::standin::testing::{body_of, send, start};
 
-    fn steer(book: &Book, method: &str, name: &str, body: &str) -> Answer {
-        match answer(book, method, name, body.as_bytes()) {
+    fn shared() -> Shared {
+        Shared { ledger: Ledger::new(), book: Book::default(), line: Line::new().0 }
+    }
+
+    fn steer(shared: &Shared, method: &str, name: &str, body: &str) -> Answer {
+        match answer(shared, method, name, body.as_bytes()) {
             Control::Answer(answer) => answer,
             Control::Pause(lasting) => Answer::ok(&json!(lasting.as_secs())),
         }
@@ -299,14 +319,16 @@ mod tests {
             ("throttle-shape", r#"{"shape":"body_only"}"#),
             ("fault", r#"{"method":"GET","path_part":"/x","fault":"status=503","times":2}"#),
             ("clear-faults", ""),
+            ("release", ""),
             ("page-size", r#"{"size":2}"#),
             ("agreement-records", r#"{"items":[1]}"#),
             ("relationships", r#"{"items":[1]}"#),
             ("audit-records", r#"{"items":[1]}"#),
         ];
-        let book = Book::default();
+        let shared = shared();
+        let book = &shared.book;
         for (name, body) in rows {
-            let answer = steer(&book, "POST", name, body);
+            let answer = steer(&shared, "POST", name, body);
             assert_eq!(answer.status, StatusCode::NO_CONTENT, "{name} {body}: {:?}", answer.body);
         }
         for name in NAMES {
@@ -317,10 +339,10 @@ mod tests {
         assert_eq!(book.refusals.of_purchase("c"), Some(13605));
         assert_eq!(book.refusals.of_checkout("c"), Some(900_123));
         assert!(book.tokens.is_required());
-        assert_eq!(body_of(&steer(&book, "GET", "refresh-token", "")), json!({ "refresh_token": "r" }));
+        assert_eq!(body_of(&steer(&shared, "GET", "refresh-token", "")), json!({ "refresh_token": "r" }));
         assert_eq!(book.lists.page_size(), Some(2));
-        assert_eq!(body_of(&steer(&book, "GET", "counts", ""))["orders"], 0);
-        assert_eq!(body_of(&steer(&book, "POST", "pause", r#"{"seconds":7}"#)), 7);
+        assert_eq!(body_of(&steer(&shared, "GET", "counts", ""))["orders"], 0);
+        assert_eq!(body_of(&steer(&shared, "POST", "pause", r#"{"seconds":7}"#)), 7);
     }
 
     #[test]
@@ -337,7 +359,7 @@ mod tests {
             ("GET", "direct", "", "POST"),
         ];
         for (method, name, body, reason) in rows {
-            let answer = steer(&Book::default(), method, name, body);
+            let answer = steer(&shared(), method, name, body);
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name} {body}");
             let description = body_of(&answer)["description"].clone();
             assert!(description.as_str().unwrap().contains(reason), "{description}");
@@ -358,6 +380,7 @@ mod tests {
         });
         let counts = send(&standin, "GET", "/.standin/counts", "").json();
         assert_eq!(counts["attestations"], statuses.len());
+        assert_eq!((&counts["requests"], &counts["mutations"]), (&json!(statuses.len()), &json!(0)));
         assert_eq!(standin.recorded().len(), statuses.len());
     }
 }

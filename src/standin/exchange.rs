@@ -107,7 +107,7 @@ fn steer(
     shared: &Shared,
 ) -> Result<Response<Sent>, Takeover> {
     let ids = TraceIds::of(&head.headers, 0);
-    match control::answer(&shared.book, method, name, &received.bytes) {
+    match control::answer(shared, method, name, &received.bytes) {
         Control::Answer(answer) => Ok(respond(answer, &ids)),
         Control::Pause(lasting) => Err(Takeover::paused(&ids, lasting)),
     }

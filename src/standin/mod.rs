@@ -1,7 +1,8 @@
 //! Stand-in: Microsoft's ordering API as a gateway sees it, over real HTTP, for the demo and for the integration tests.
 //!
-//! It answers by itself, so nothing has to be set up before a request; what is set up, or comes by a request, it remembers. It
-//! imports nothing from outside this folder: a mistake of the gateway can then not be made a second time here and cancel out.
+//! It answers by itself, so nothing has to be set up before a request; what is set up, or comes by a request, it
+//! remembers. It imports nothing from outside this folder: a mistake of the gateway can then not be made a second time
+//! here and cancel out.
 
 mod agreement;
 mod answer;
@@ -143,8 +144,8 @@ impl Standin {
     }
 
     /// How many requests of a kind arrived, whatever they were answered: `attestations`, `direct`, `partner_status`,
-    /// `token`, `cart`, `subscription`, `transfer`, `relationships`, `audit_records` and `agreement_records` (reads, but
-    /// for the token), `orders` and `attest` (POSTs). `throttled` counts the answers of [`Standin::throttle`].
+    /// `token`, `cart`, `subscription`, `transfer`, `relationships`, `audit_records` and `agreement_records` (reads,
+    /// but for the token), `orders` and `attest` (POSTs). `throttled` counts the answers of [`Standin::throttle`].
     ///
     /// # Panics
     /// When no kind has that name: a test must not pass for a counter that is misspelt.
@@ -157,8 +158,8 @@ impl Standin {
         self.shared.book.parties.set_direct(customer, signed);
     }
 
-    /// The items of `GET /v1/customers/{c}/agreements`, told as they are, in place of what the id of the customer says and
-    /// of what was attested before.
+    /// The items of `GET /v1/customers/{c}/agreements`, told as they are, in place of what the id of the customer says
+    /// and of what was attested before.
     pub fn set_attestations(&self, customer: &str, attestations: Vec<Value>) {
         self.shared.book.parties.set_attestations(customer, attestations);
     }
@@ -221,8 +222,9 @@ impl Standin {
         self.shared.book.throttle.shape(shape);
     }
 
-    /// Lets requests of `method` (empty for any) whose path contains `path_part` get faults as if they had asked for them
-    /// by header, `times` times or until [`Standin::clear_faults`]. Of several that fit, the first one set is used up first.
+    /// Lets requests of `method` (empty for any) whose path contains `path_part` get faults as if they had asked for
+    /// them by header, `times` times or until [`Standin::clear_faults`]. Of several that fit, the first one set is used
+    /// up first.
     ///
     /// # Panics
     /// When a fault is misspelt, or when 1024 are set.
@@ -289,7 +291,7 @@ mod tests {
 
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-    use crate::standin::testing::{PATIENCE, exchange, start};
+    use crate::standin::testing::{PATIENCE, exchange, send, start};
 
     #[test]
     fn dropping_it_closes_the_port_and_the_open_connections() {
@@ -308,6 +310,44 @@ mod tests {
     fn an_address_in_use_is_an_error() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(Standin::start(taken.local_addr().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_look_up_needs_a_token_of_the_endpoint_while_an_order_does_not() {
+        let standin = start();
+        standin.require_token(true);
+        standin.set_token_endpoint(TokenEndpoint {
+            client_id: "countersign".to_owned(),
+            client_secret: "hush".to_owned(),
+            refresh_token: Some("first".to_owned()),
+            lifetime_seconds: 3599,
+            rotate: true,
+            status: None,
+        });
+        let form = "grant_type=refresh_token&client_id=countersign&client_secret=hush&refresh_token=first";
+        let granted = send(&standin, "POST", "/partner.example.com/oauth2/token", form).json();
+        assert_eq!(granted["refresh_token"].as_str(), standin.refresh_token().as_deref());
+        let token = granted["access_token"].as_str().unwrap();
+        let mut stream = TcpStream::connect(standin.address()).unwrap();
+        let mut look_up = |token: &str| {
+            let request = format!(
+                "GET /v1/customers/c/agreements HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+            );
+            exchange(&mut stream, &request).status()
+        };
+        assert_eq!(look_up(token), 200);
+        assert_eq!(look_up("first"), 401);
+        standin.revoke_tokens();
+        assert_eq!(look_up(token), 401);
+        assert_eq!(send(&standin, "POST", "/v1/customers/c/orders", "{}").status(), 201);
+        let counts = ["token", "attestations", "orders"].map(|kind| standin.count(kind));
+        assert_eq!(counts, [1, 3, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "`order`")]
+    fn a_misspelt_counter_is_a_mistake_of_the_test() {
+        start().count("order");
     }
 
     #[test]

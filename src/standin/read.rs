@@ -6,8 +6,8 @@ use crate::standin::answer::{Answer, Outcome};
 use crate::standin::call::Call;
 use crate::standin::counts::Kind;
 
-/// The answer to a read that the routes do not get to see: one without a good token where they are required, one too many,
-/// one of a stored resource. `None` sends it on to them.
+/// The answer to a read that the routes do not get to see: one without a good token where they are required, one too
+/// many, one of a stored resource. `None` sends it on to them.
 pub fn before_routes(call: &Call) -> Option<Outcome> {
     let refused = admit(call).err();
     refused.or_else(|| stored(call)).map(Ok)
