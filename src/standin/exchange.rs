@@ -37,14 +37,16 @@ pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Respo
         return steer(method, name, &head, &received, shared);
     }
     let Shared { ledger, book, .. } = shared;
-    if let Some(kind) = Kind::of(method, path) {
+    let kind = Kind::of(method, path);
+    if let Some(kind) = kind {
         book.counts.add(kind);
     }
     let set = book.steering.take(method, path);
     let faults = Faults::asked_for(&head.headers, set.as_deref());
     // Before it is counted: whoever has seen the count may release it.
     let mut held = matches!(&faults, Ok(faults) if faults.hold).then(|| ledger.hold());
-    ledger.received(!matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS));
+    let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    ledger.received(!reads && kind != Some(Kind::Token));
     let serial = ledger.next_serial();
     let ids = TraceIds::of(&head.headers, serial);
 

@@ -115,7 +115,7 @@ impl Standin {
         self.shared.ledger.requests()
     }
 
-    /// Those of them that may change something: neither GET, HEAD nor OPTIONS.
+    /// Those of them that may change something: neither GET, HEAD nor OPTIONS, and not for a token.
     pub fn mutation_count(&self) -> u64 {
         self.shared.ledger.mutations()
     }
@@ -342,6 +342,7 @@ mod tests {
         assert_eq!(send(&standin, "POST", "/v1/customers/c/orders", "{}").status(), 201);
         let counts = ["token", "attestations", "orders"].map(|kind| standin.count(kind));
         assert_eq!(counts, [1, 3, 1]);
+        assert_eq!(standin.mutation_count(), 1);
     }
 
     #[test]
