@@ -53,11 +53,12 @@ impl Test {
 
     fn holds(&self, answer: &Value) -> bool {
         let Some(found) = answer.pointer(&self.pointer) else { return false };
-        match (&self.value, found) {
-            (None, found) => *found == Value::Bool(true),
-            (Some(value), Value::String(text)) => value.eq_ignore_ascii_case(text),
-            (Some(value), Value::Bool(_) | Value::Number(_)) => *value == found.to_string(),
-            (Some(_), _) => false,
+        let Some(wanted) = &self.value else { return *found == Value::Bool(true) };
+        match found {
+            Value::String(text) => wanted.eq_ignore_ascii_case(text),
+            Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
+            Value::Number(number) => number.to_string() == *wanted,
+            _ => false,
         }
     }
 }

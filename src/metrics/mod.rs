@@ -62,6 +62,10 @@ pub struct Metrics {
     resources: IntCounterVec,
     /// How long that took.
     resource_seconds: Histogram,
+    /// Acceptances that passing answers told of, by agreement.
+    learnt: IntCounterVec,
+    /// Acceptances that the upstream contradicted, by agreement.
+    drift: IntCounterVec,
     /// Denials that were looked up once more before they were given.
     pub rechecks: IntCounter,
     /// Statuses that are kept.
@@ -232,6 +236,16 @@ impl Metrics {
                 "countersign_resource_seconds",
                 "Reading a resource before judging, in seconds.",
             ),
+            learnt: counters(
+                "countersign_learnt_total",
+                "Acceptances that the upstream's own answers told of, by agreement.",
+                &["agreement"],
+            ),
+            drift: counters(
+                "countersign_drift_total",
+                "Acceptances that the upstream contradicted, by agreement.",
+                &["agreement"],
+            ),
             rechecks: counter(
                 "countersign_rechecks_total",
                 "Denials whose facts were looked up once more before they were given.",
@@ -349,6 +363,16 @@ impl Metrics {
     pub fn resource_read(&self, resource: &str, outcome: &str, took: Duration) {
         self.resources.with_label_values(&[resource, outcome]).inc();
         self.resource_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an acceptance that a passing answer told of.
+    pub fn learnt(&self, agreement: &str) {
+        self.learnt.with_label_values(&[agreement]).inc();
+    }
+
+    /// Counts an acceptance that the upstream contradicted.
+    pub fn drifted(&self, agreement: &str) {
+        self.drift.with_label_values(&[agreement]).inc();
     }
 
     /// Counts a question to a remote server.

@@ -17,11 +17,12 @@ use crate::proxy::guard::InFlight;
 use crate::proxy::headers::strip_trailers;
 use crate::proxy::ids::DecisionId;
 use crate::proxy::orders;
+use crate::proxy::tidings::Tidings;
 use crate::proxy::worker::Worker;
 
 /// How long the rest of an answer is waited for whose caller has gone.
 const ALONE_MAX: Duration = Duration::from_secs(30);
-/// The most of an answer that is kept to read order ids from.
+/// The most of an answer that is kept to read it.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 /// The body of an answer to the caller. Its request counts as in flight until it has been sent.
@@ -86,7 +87,7 @@ impl Body for AnswerBody {
     }
 }
 
-/// An exchange that goes on without its caller where it may still name orders.
+/// An exchange that goes on without its caller where it may still name orders, or tell of agreements.
 struct Watched(Option<Box<Exchange>>);
 
 impl Watched {
@@ -101,10 +102,8 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let names_orders =
-            |exchange: &Exchange| exchange.recorded.as_ref().is_some_and(|recorded| recorded.names_orders);
         let Some(mut exchange) =
-            self.0.take().filter(|exchange| !exchange.finished && names_orders(exchange))
+            self.0.take().filter(|exchange| !exchange.finished && exchange.watching.wants_body())
         else {
             return;
         };
@@ -132,6 +131,22 @@ impl Drop for Watched {
     }
 }
 
+/// What is watched for in an exchange.
+#[derive(Default)]
+pub struct Watching {
+    /// What is recorded of it.
+    pub recorded: Option<Recorded>,
+    /// What its answer may tell of agreements.
+    pub tidings: Option<Box<Tidings>>,
+}
+
+impl Watching {
+    /// Whether the answer has to be kept until it is whole.
+    fn wants_body(&self) -> bool {
+        self.tidings.is_some() || self.recorded.as_ref().is_some_and(|recorded| recorded.names_orders)
+    }
+}
+
 /// What an exchange writes when it ends.
 pub struct Recorded {
     /// The decision's id.
@@ -149,7 +164,7 @@ pub struct Exchange {
     lease: Option<Lease>,
     worker: Rc<Worker>,
     status: u16,
-    recorded: Option<Recorded>,
+    watching: Watching,
     kept: Vec<Bytes>,
     kept_bytes: usize,
     finished: bool,
@@ -162,14 +177,14 @@ impl Exchange {
         status: u16,
         body: Incoming,
         lease: Lease,
-        recorded: Option<Recorded>,
+        watching: Watching,
     ) -> Exchange {
         let mut exchange = Exchange {
             body,
             lease: Some(lease),
             worker,
             status,
-            recorded,
+            watching,
             kept: Vec::new(),
             kept_bytes: 0,
             finished: false,
@@ -213,10 +228,9 @@ impl Exchange {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    /// Keeps what order ids are read from, without copying it.
+    /// Keeps what is read once it is whole, without copying it.
     fn keep(&mut self, data: &Bytes) {
-        let wanted = self.recorded.as_ref().is_some_and(|recorded| recorded.names_orders);
-        if wanted {
+        if self.watching.wants_body() {
             if self.kept_bytes + data.len() <= KEPT_BYTES_MAX {
                 self.kept.push(data.clone());
             }
@@ -234,12 +248,19 @@ impl Exchange {
         {
             lease.release(now);
         }
-        let Some(recorded) = self.recorded.take() else { return };
-        let orders = match self.kept.as_slice() {
-            [] => Vec::new(),
-            [whole] => orders::ids(whole),
-            frames => orders::ids(&frames.concat()),
+        let whole = match self.kept.as_slice() {
+            [] => Bytes::new(),
+            [whole] => whole.clone(),
+            frames => frames.concat().into(),
         };
+        if let Some(tidings) = self.watching.tidings.take()
+            && complete
+            && whole.len() == self.kept_bytes
+        {
+            tidings.take(&self.worker, self.status, &whole);
+        }
+        let Some(recorded) = self.watching.recorded.take() else { return };
+        let orders = if recorded.names_orders { orders::ids(&whole) } else { Vec::new() };
         let record = OutcomeRecord {
             id: recorded.id.as_str(),
             status: Some(self.status),

@@ -13,7 +13,7 @@ use crate::audit::writer::Receipt;
 use crate::client::{self, Failure, Outgoing};
 use crate::policy::decision::Permit;
 use crate::policy::reason::Reason;
-use crate::proxy::exchange::{AnswerBody, Exchange, Recorded};
+use crate::proxy::exchange::{AnswerBody, Exchange, Recorded, Watching};
 use crate::proxy::headers::strip_answer;
 use crate::proxy::worker::Worker;
 
@@ -26,14 +26,14 @@ pub async fn forward(
     parts: Parts,
     body: Outgoing,
     started: Instant,
-    recorded: Option<Recorded>,
+    watching: Watching,
     _permit: Permit,
     _receipt: Receipt,
 ) -> Result<Response<AnswerBody>, Reason> {
     let metrics = &worker.shared.metrics;
     let sent = match request(upstream, parts, body) {
         Some(request) => worker.pool.send(upstream, request, started).await,
-        None => return Err(failed(&worker, recorded, Reason::Internal)),
+        None => return Err(failed(&worker, watching.recorded, Reason::Internal)),
     };
     let (response, lease) = match sent {
         Ok(answered) => answered,
@@ -45,7 +45,7 @@ pub async fn forward(
                 Failure::Timeout => Reason::UpstreamTimeout,
                 Failure::CallerBroke => Reason::BodyIncomplete,
             };
-            let reason = failed(&worker, recorded, reason);
+            let reason = failed(&worker, watching.recorded, reason);
             tracing::warn!(?failure, reason = reason.as_str(), "no answer from the upstream");
             return Err(reason);
         }
@@ -54,17 +54,18 @@ pub async fn forward(
     metrics.answered(status.as_u16(), started.elapsed());
     // Nobody asked for another protocol: what would follow is no HTTP.
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(failed(&worker, recorded, Reason::UpstreamInvalid));
+        return Err(failed(&worker, watching.recorded, Reason::UpstreamInvalid));
     }
     let (mut head, body) = response.into_parts();
     strip_answer(&mut head.headers);
-    let recorded = recorded.map(|recorded| Recorded {
+    let recorded = watching.recorded.map(|recorded| Recorded {
         names_orders: recorded.names_orders
             && status.is_success()
             && !head.headers.contains_key(header::CONTENT_ENCODING),
         ..recorded
     });
-    let exchange = Exchange::new(worker, status.as_u16(), body, lease, recorded);
+    let tidings = watching.tidings.filter(|tidings| tidings.wants(status.as_u16(), &head.headers));
+    let exchange = Exchange::new(worker, status.as_u16(), body, lease, Watching { recorded, tidings });
     let mut answer = Response::new(AnswerBody::upstream(exchange));
     *answer.status_mut() = status;
     *answer.headers_mut() = head.headers;

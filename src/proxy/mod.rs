@@ -18,6 +18,7 @@ mod passage;
 pub mod peer;
 pub mod pending;
 pub mod snapshot;
+mod tidings;
 pub mod worker;
 
 use std::cell::Cell;
@@ -27,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, TRAILER};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, TRAILER};
 use http::request::Parts;
 use http::{Request as HttpRequest, Response, Version};
 use hyper::body::{Body, Incoming};
@@ -45,12 +46,13 @@ use crate::policy::operation::{Class, OperationId};
 use crate::policy::path::Path;
 use crate::policy::reason::Reason;
 use crate::proxy::echoed::Echoed;
-use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd};
+use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd, Watching};
 use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
 use crate::proxy::headers::{Added, Head, NOTICE};
 use crate::proxy::passage::{Known, Passage};
 use crate::proxy::peer::Peer;
+use crate::proxy::tidings::Tidings;
 use crate::proxy::worker::Worker;
 use crate::server::Fault;
 
@@ -313,6 +315,18 @@ impl Passage {
         if !snapshot.forward_authorization {
             parts.headers.remove(AUTHORIZATION);
         }
+        let rests_on = match known.statuses {
+            Some((needs, _)) if class.is_gated() => needs.iter().map(|need| need.key).collect(),
+            _ => Vec::new(),
+        };
+        let caller = known.identified.map(|identified| &identified.caller);
+        let tidings = Tidings::of(&self.snapshot, operation, known.path, caller, rests_on);
+        if let Some(tidings) = &tidings
+            && (tidings.learns() || parts.headers.contains_key(ACCEPT_ENCODING))
+        {
+            // What is compressed tells nothing here.
+            parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let recorded = is_recorded.then(|| Recorded {
             id: self.id,
             since: decided,
@@ -320,7 +334,8 @@ impl Passage {
         });
         let (worker, configuration) = (Rc::clone(&self.worker), Rc::clone(&self.snapshot));
         let exchange = async move {
-            forward::forward(worker, &configuration.upstream, parts, body, decided, recorded, permit, receipt)
+            let watching = Watching { recorded, tidings };
+            forward::forward(worker, &configuration.upstream, parts, body, decided, watching, permit, receipt)
                 .await
         };
         let forwarded = match class.is_gated() {

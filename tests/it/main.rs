@@ -2,6 +2,7 @@
 
 mod architecture;
 mod authority;
+mod center;
 mod cli;
 mod facade;
 mod facts;

@@ -1,0 +1,166 @@
+//! Tidings: what an answer of the upstream tells of agreements, on its way to the caller.
+
+use std::rc::Rc;
+
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use serde_json::Value;
+
+use crate::agreements::Asking;
+use crate::agreements::partner_center::answers::{code, is_future, member};
+use crate::clock::Now;
+use crate::extract::moment::moment;
+use crate::policy::agreement::{Key, Party, Scope, Status};
+use crate::policy::facts::Caller;
+use crate::policy::id::Guid;
+use crate::policy::learning::{By, Learning};
+use crate::policy::operation::{CustomerAt, OperationId};
+use crate::policy::path::Path;
+use crate::policy::pattern::{Pattern, Step};
+use crate::proxy::worker::{InForce, Worker};
+
+/// What to look for in an answer, and whose it is.
+pub struct Tidings {
+    snapshot: Rc<InForce>,
+    /// What the operation's answers tell, and of whom.
+    learning: Option<(OperationId, Key)>,
+    /// What the upstream may contradict.
+    rests_on: Vec<Key>,
+}
+
+impl Tidings {
+    /// What the answer to an operation may tell, if anything. `rests_on` are the keys that its verdict rests on.
+    pub fn of(
+        snapshot: &Rc<InForce>,
+        operation: OperationId,
+        path: &str,
+        caller: Option<&Caller>,
+        rests_on: Vec<Key>,
+    ) -> Option<Box<Tidings>> {
+        let learning = snapshot.policy.learning[operation.index()].as_ref();
+        let learning = learning.zip(caller).and_then(|(learning, caller)| {
+            let billing = &caller.billing;
+            let party = Party::Customer(customer(learning, path)?);
+            let scope = Scope::Billing(billing.tenant);
+            Some((operation, Key { cloud: billing.cloud, agreement: learning.agreement, party, scope }))
+        });
+        if learning.is_none() && rests_on.is_empty() {
+            return None;
+        }
+        Some(Box::new(Tidings { snapshot: Rc::clone(snapshot), learning, rests_on }))
+    }
+
+    /// Whether the operation's answers tell of an acceptance.
+    pub fn learns(&self) -> bool {
+        self.learning.is_some()
+    }
+
+    /// Whether an answer of that head has to be read. What is compressed is not: the upstream was asked not to.
+    pub fn wants(&self, status: u16, headers: &HeaderMap) -> bool {
+        let is_plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+        let tells = match status {
+            200..=299 => self.learns() || !self.rests_on.is_empty(),
+            403 => !self.rests_on.is_empty(),
+            _ => false,
+        };
+        is_plain && tells
+    }
+
+    /// Takes what a whole answer tells.
+    pub fn take(&self, worker: &Worker, status: u16, body: &[u8]) {
+        // Most answers to a purchase name no error at all.
+        if !self.learns() && status != 403 && memchr::memmem::find(body, b"rrors").is_none() {
+            return;
+        }
+        let answer: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        if let Some((operation, key)) = self.learning {
+            self.learn(worker, operation, key, status, &answer);
+        }
+        let refusal = (status == 403).then(|| code(&answer)).flatten();
+        let codes = refusal.into_iter().chain(errors_within(&answer));
+        for code in codes {
+            self.doubt(worker, code);
+        }
+    }
+
+    /// An acceptance that the answer tells of counts at once; one that it may tell of is asked for.
+    fn learn(&self, worker: &Worker, operation: OperationId, key: Key, status: u16, answer: &Value) {
+        let snapshot = &*self.snapshot;
+        let Some(learning) = &snapshot.policy.learning[operation.index()] else { return };
+        let now = Now::read();
+        let accepted = (status == learning.status).then(|| accepted(learning, answer, now)).flatten();
+        let agreements = &worker.shared.agreements;
+        let asking = Asking { sources: &snapshot.sources, settings: &snapshot.freshness, asker: None, now };
+        match accepted {
+            Some(status) => {
+                agreements.learn(&asking, key, status);
+                if learning.by == By::Direct {
+                    agreements.learn(&asking, Key { scope: Scope::None, ..key }, status);
+                }
+                worker.shared.metrics.learnt(key.agreement.as_str());
+            }
+            None if learning.by == By::Attestation => agreements.doubt_missing(key),
+            // That a customer has not accepted directly says nothing of attestations.
+            None => {}
+        }
+    }
+
+    /// The upstream misses an agreement that was held for accepted.
+    fn doubt(&self, worker: &Worker, code: u64) {
+        let snapshot = &*self.snapshot;
+        let names = |key: &&Key| {
+            snapshot.policy.rules.iter().any(|rule| {
+                u64::from(rule.code) == code
+                    && rule.requires.as_ref().is_some_and(|requirement| {
+                        (requirement.agreement, requirement.of) == (key.agreement, key.party.kind())
+                    })
+            })
+        };
+        for key in self.rests_on.iter().filter(names) {
+            worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read().mono);
+            worker.shared.metrics.drifted(key.agreement.as_str());
+            tracing::warn!(agreement = %key.agreement, party = key.party.kind().as_str(), code, "the upstream misses an agreement that was known to be accepted");
+        }
+    }
+}
+
+/// The customer that a path names.
+fn customer(learning: &Learning, path: &str) -> Option<Guid> {
+    let CustomerAt::Segment(at) = learning.customer else { return None };
+    let path = Path::parse(path).ok()?;
+    Guid::parse(path.segment(at))
+}
+
+/// What an answer tells, if it is of the right kind and not of the future.
+fn accepted(learning: &Learning, answer: &Value, now: Now) -> Option<Status> {
+    let holds = |(place, values): &(Pattern, Vec<String>)| match at(answer, place) {
+        Some(Value::String(text)) => values.iter().any(|value| value.eq_ignore_ascii_case(text)),
+        Some(found @ (Value::Bool(_) | Value::Number(_))) => values.contains(&found.to_string()),
+        _ => false,
+    };
+    if !learning.when.iter().all(holds) {
+        return None;
+    }
+    match &learning.date {
+        None => Some(Status::UNDATED),
+        Some(place) => {
+            let date = at(answer, place)?.as_str().and_then(moment)?;
+            (!is_future(date, now.wall)).then(|| Status::accepted(date))
+        }
+    }
+}
+
+/// The one value at a place of plain members.
+fn at<'a>(answer: &'a Value, place: &Pattern) -> Option<&'a Value> {
+    place.steps.iter().try_fold(answer, |value, step| match step {
+        Step::Member(name) => member(value, name),
+        Step::Each => None,
+    })
+}
+
+/// The codes of what failed inside an answer that went well: a checkout may place some orders and not others.
+fn errors_within(answer: &Value) -> Vec<u64> {
+    let lists =
+        ["orderErrors", "transferErrors"].into_iter().filter_map(|name| member(answer, name)?.as_array());
+    lists.flatten().filter_map(code).collect()
+}
