@@ -46,6 +46,8 @@ pub struct Ledger {
     pub complete: HashSet<PartyKind>,
     /// When it was loaded.
     pub loaded_at: Timestamp,
+    /// When it was written: what was learnt since is newer.
+    pub written_at: Timestamp,
 }
 
 impl Ledger {
@@ -60,9 +62,9 @@ impl Ledger {
             }
         }
         match best {
-            Some(status) => Said::Definite { status, observed_at: self.loaded_at },
+            Some(status) => Said::Definite { status, observed_at: self.written_at },
             None if last && self.complete.contains(&key.party.kind()) => {
-                Said::Definite { status: Status::MISSING, observed_at: self.loaded_at }
+                Said::Definite { status: Status::MISSING, observed_at: self.written_at }
             }
             None => Said::Nothing,
         }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod inquiry;
 pub mod near;
 pub mod partner_center;
+pub mod saved;
 pub mod source;
 
 use std::sync::Arc;
@@ -316,11 +317,17 @@ impl Agreements {
         self.cache.all()
     }
 
-    /// Takes a fact that was learnt earlier or elsewhere, unless a newer one is there.
+    /// A number that is another one once anything was learnt.
+    pub fn state(&self) -> u64 {
+        self.asked().wrapping_add(self.changes.load(Ordering::Acquire) << 32)
+    }
+
+    /// Takes a fact that was learnt earlier or elsewhere, unless a newer one is there. Before its first use it is held
+    /// against the sources that cost nothing to ask.
     pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) {
         let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
         let Some(asked) = asking.now.mono.checked_sub(age) else { return };
-        let kept = Kept::new(&key, Answer::known(fact), asked, asking.generation(), asking.settings);
+        let kept = Kept::new(&key, Answer::known(fact), asked, 0, asking.settings);
         self.cache.put(key, Kept { epoch, ..kept });
     }
 }

@@ -6,6 +6,7 @@ mod descriptors;
 mod files;
 mod ledgers;
 mod reload;
+mod saving;
 mod signals;
 mod sources;
 
@@ -27,6 +28,7 @@ use crate::app::assemble::build_snapshot;
 use crate::app::certificates::Certificates;
 use crate::app::ledgers::WatchedLedger;
 use crate::app::reload::InForce;
+use crate::app::saving::{SAVE_EVERY, Saving};
 use crate::app::signals::{Signal, Signals};
 use crate::app::sources::SourceStore;
 use crate::audit::writer::{AuditFile, Lane};
@@ -133,6 +135,7 @@ struct Control {
     lane: Lane,
     ledgers: Vec<WatchedLedger>,
     certificates: Option<Certificates>,
+    saving: Saving,
 }
 
 impl Control {
@@ -150,6 +153,12 @@ impl Control {
         let built = sources.build(&settings);
         sources.adopt(&built);
         agreements.renew(&built.sources);
+        if let Some(path) = &settings.agreements.saved {
+            let asking = saving::at_start(&settings, &built.sources);
+            saving::load(&agreements, &asking, path, &built.remotes);
+        }
+        // Where nothing was to be saved yet, nothing failed.
+        metrics.facts_saved(Some(0));
         let keys = KeyStore::new(tokio::runtime::Handle::current(), metrics.clone());
         keys.recognise(&mut settings.verifier);
         keys.adopt(&settings.verifier);
@@ -181,6 +190,7 @@ impl Control {
         let (sender, commands) = mpsc::channel(16);
         tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
         let lane = Lane::new(settings.listen.server.workers, audit, metrics);
+        let saving = Saving::new(Arc::clone(&shared));
         let mut control = Control {
             in_force: InForce::new(settings, loader, Arc::clone(&shared), sources, generation),
             shared,
@@ -189,6 +199,7 @@ impl Control {
             lane,
             ledgers: built.ledgers,
             certificates,
+            saving,
         };
         control.announce();
         Ok((control, commands, (address, admin_address)))
@@ -218,11 +229,13 @@ impl Control {
     ) {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut saves = tokio::time::interval_at(tokio::time::Instant::now() + SAVE_EVERY, SAVE_EVERY);
         let mut signals = Signals::new(signals);
         loop {
             tokio::select! {
                 Some(command) = commands.recv() => self.obey(command).await,
                 _ = looks.tick() => self.look_at_files().await,
+                _ = saves.tick() => self.saving.save_now_and_then(&self.in_force.settings),
                 signal = signals.next() => match signal {
                     Signal::Reload => {
                         if let Err(error) = self.shared.audit.reopen() {
@@ -253,6 +266,7 @@ impl Control {
                 },
             }
         }
+        self.saving.finish(&self.in_force.settings).await;
         tracing::info!("drained");
     }
 

@@ -152,7 +152,8 @@ fn ledger_source(section: Section<'_>, name: Name, folder: &Path, now: Timestamp
     let path = folder.join(reader.text(path_node)?);
     // No variables: a ledger is data.
     let tree = read_file(reader, path_node, folder, &HashMap::new())?;
-    Some(LedgerSource { name, path, ledger: ledger(reader, &tree, now)? })
+    let written_at = written_at(&path, now);
+    Some(LedgerSource { name, path, ledger: Ledger { written_at, ..ledger(reader, &tree, now)? } })
 }
 
 /// Reads a ledger file by itself, when it changed; the error is the rendered problems.
@@ -167,9 +168,15 @@ pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
     })?;
     let ledger = ledger(&reader, &tree, now);
     match ledger.filter(|_| !reader.failed()) {
-        Some(ledger) => Ok(ledger),
+        Some(ledger) => Ok(Ledger { written_at: written_at(path, now), ..ledger }),
         None => Err(render(&reader.problems.borrow(), &reader.sources.borrow(), false)),
     }
+}
+
+/// When a file was written, as far as can be told; never ahead of now.
+fn written_at(path: &Path, now: Timestamp) -> Timestamp {
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    written.and_then(|written| Timestamp::try_from(written).ok()).map_or(now, |written| written.min(now))
 }
 
 /// Reads a ledger.
@@ -189,7 +196,7 @@ pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
     section.finish();
     read?;
     let complete = complete.unwrap_or_default().into_iter().collect();
-    Some(Ledger { entries, complete, loaded_at: now })
+    Some(Ledger { entries, complete, loaded_at: now, written_at: now })
 }
 
 /// The keys of a record that are no agreement.

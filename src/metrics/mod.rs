@@ -70,6 +70,10 @@ pub struct Metrics {
     pub rechecks: IntCounter,
     /// Statuses that are kept.
     pub facts: IntGauge,
+    /// Acceptances that were saved last.
+    facts_saved: IntGauge,
+    /// Whether saving them went well.
+    facts_saved_ok: IntGauge,
     /// Audit records written, by kind.
     audit_records: IntCounterVec,
     /// Audit records that could not be written.
@@ -251,6 +255,11 @@ impl Metrics {
                 "Denials whose facts were looked up once more before they were given.",
             ),
             facts: gauge("countersign_facts", "Statuses that are kept."),
+            facts_saved: gauge("countersign_facts_saved", "Acceptances that were saved last."),
+            facts_saved_ok: gauge(
+                "countersign_facts_last_save_ok",
+                "Whether the last saving of acceptances succeeded.",
+            ),
             audit_records: counters("countersign_audit_records_total", "Audit records written.", &["kind"]),
             audit_failures: counter(
                 "countersign_audit_failures_total",
@@ -363,6 +372,14 @@ impl Metrics {
     pub fn resource_read(&self, resource: &str, outcome: &str, took: Duration) {
         self.resources.with_label_values(&[resource, outcome]).inc();
         self.resource_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how many acceptances were saved; `None` where that failed.
+    pub fn facts_saved(&self, count: Option<usize>) {
+        self.facts_saved_ok.set(i64::from(count.is_some()));
+        if let Some(count) = count {
+            self.facts_saved.set(count as i64);
+        }
     }
 
     /// Counts an acceptance that a passing answer told of.

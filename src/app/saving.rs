@@ -1,0 +1,117 @@
+//! Saving: acceptances are kept on disk now and then, and at the end, so that a restart costs no known party an order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::agreements::saved;
+use crate::agreements::{Agreements, Asking};
+use crate::app::sources::Asked;
+use crate::clock::Now;
+use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::policy::id::Name;
+use crate::proxy::snapshot::Shared;
+
+/// How often acceptances are saved.
+pub const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+/// Saves what is known, where the configuration names a file for it.
+pub struct Saving {
+    shared: Arc<Shared>,
+    /// The state of knowledge that was saved last.
+    saved: u64,
+    under_way: Option<JoinHandle<bool>>,
+}
+
+impl Saving {
+    /// Nothing was saved yet.
+    pub fn new(shared: Arc<Shared>) -> Saving {
+        Saving { shared, saved: 0, under_way: None }
+    }
+
+    /// Saves beside everything else, unless nothing was learnt since or the last saving is not over.
+    pub fn save_now_and_then(&mut self, settings: &Settings) {
+        let state = self.shared.agreements.state();
+        let is_busy = self.under_way.as_ref().is_some_and(|saving| !saving.is_finished());
+        let Some(path) = settings.agreements.saved.clone().filter(|_| state != self.saved && !is_busy) else {
+            return;
+        };
+        self.saved = state;
+        let (shared, ledgers) = (Arc::clone(&self.shared), ledger_names(settings));
+        self.under_way = Some(tokio::task::spawn_blocking(move || {
+            save(&shared.agreements, &shared.metrics, &path, &ledgers)
+        }));
+    }
+
+    /// Saves at the end, after whatever is under way.
+    pub async fn finish(mut self, settings: &Settings) {
+        if let Some(saving) = self.under_way.take() {
+            let _ = saving.await;
+        }
+        let Some(path) = settings.agreements.saved.clone() else { return };
+        let (shared, ledgers) = (Arc::clone(&self.shared), ledger_names(settings));
+        let saving =
+            tokio::task::spawn_blocking(move || save(&shared.agreements, &shared.metrics, &path, &ledgers));
+        let _ = saving.await;
+    }
+}
+
+/// What ledgers say is read anew from them.
+fn ledger_names(settings: &Settings) -> Vec<Name> {
+    settings.agreements.ledgers.iter().map(|ledger| ledger.name).collect()
+}
+
+fn save(agreements: &Agreements, metrics: &Metrics, path: &PathBuf, ledgers: &[Name]) -> bool {
+    let started = Instant::now();
+    let saved = saved::save(path, agreements.all(), |source| !ledgers.contains(&source), Timestamp::now());
+    metrics.facts_saved(saved.as_ref().ok().copied());
+    match saved {
+        Ok(count) => {
+            let took_ms = started.elapsed().as_millis() as u64;
+            tracing::info!(count, took_ms, "acceptances saved");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, path = %path.display(), "acceptances could not be saved");
+            false
+        }
+    }
+}
+
+/// Loads what was saved, before the first request.
+pub fn load(agreements: &Agreements, asking: &Asking<'_>, path: &Path, remotes: &[Asked]) {
+    let epoch_of = |name: Name| {
+        let asked = remotes.iter().find(|asked| asked.settings.name == name)?;
+        Some(asked.source.epoch())
+    };
+    match saved::load(path, asking.settings, epoch_of, Timestamp::now()) {
+        Ok(loaded) => {
+            for saved in &loaded.facts {
+                agreements.take(asking, saved.key, saved.fact, saved.epoch);
+            }
+            tracing::info!(
+                count = loaded.facts.len(),
+                left_out = loaded.left_out,
+                "saved acceptances loaded"
+            );
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::info!(path = %path.display(), "no acceptances were saved yet");
+        }
+        Err(error) => {
+            tracing::error!(%error, path = %path.display(), "saved acceptances can not be read: every party is looked up anew");
+        }
+    }
+}
+
+/// What a start asks for, of nobody in particular.
+pub fn at_start<'s>(
+    settings: &'s Settings,
+    sources: &'s Arc<crate::agreements::source::Sources>,
+) -> Asking<'s> {
+    Asking { sources, settings: &settings.agreements.cache, asker: None, now: Now::read() }
+}
