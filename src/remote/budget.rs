@@ -46,7 +46,8 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     /// A budget of `per_minute` questions (at least one), of which a fifth may come at once, and of `share_percent` (1 to
     /// 100) of both for each caller, but never less than two at once.
     ///
-    /// Below four a minute there is no burst: they are spread evenly.
+    /// Below four a minute there is no burst: they are spread evenly. Below sixty or so the two at once of a few callers are
+    /// the burst of all, and callers make each other wait.
     pub fn new(per_minute: u32, share_percent: u8) -> Budget<K> {
         let per_minute = per_minute.max(1);
         let share = u32::from(share_percent.clamp(1, 100));

@@ -144,12 +144,17 @@ pub fn read(answer: &Answer) -> Result<Issued, TokenFailure> {
     let bearer = Bearer::new(token)
         .ok_or(TokenFailure::Unusable("the access token is empty, too long or no visible ASCII"))?;
     let lifetime = document.get("expires_in").and_then(seconds).unwrap_or(LIFETIME_UNSAID);
-    let refresh_token = text("refresh_token").filter(|token| is_token(token)).map(Text::new);
+    let refresh_token = text("refresh_token").filter(|token| is_refresh_token(token)).map(Text::new);
     Ok(Issued { bearer, lifetime: lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX), refresh_token })
 }
 
 fn is_token(text: &str) -> bool {
     (1..=TOKEN_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// As an access token, but for spaces within (RFC 6749 appendix A.17): at its ends, reading a file would drop them.
+fn is_refresh_token(text: &str) -> bool {
+    text == text.trim() && is_token(&text.replace(' ', "_"))
 }
 
 /// The code of an error, where it is one: anybody could have written it.
@@ -282,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_refresh_token_that_is_none_is_left_out() {
-        for token in ["\"\"", "null", "7", "\"a b\""] {
+        for token in ["\"\"", "null", "7", "\" a\"", "\"a\\n\"", "\"\u{e4}\""] {
             let body = format!(r#"{{"access_token":"a","refresh_token":{token}}}"#);
             assert_eq!(answered(200, &body).unwrap().refresh_token, None, "{token}");
         }

@@ -159,32 +159,21 @@ fn tell(failure: &TokenFailure) {
 mod tests {
     use super::*;
 
-    use std::fs;
-
-    use crate::service::secret::Secret;
-    use crate::service::settings::{Grant, Scope};
-    use crate::service::testing::{Endpoint, issue};
+    use crate::service::settings::Grant;
+    use crate::service::testing::{Endpoint, issue, settings};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn service(endpoint: &Endpoint, grant: Grant) -> Service {
-        let settings = Settings {
-            grant,
-            url: endpoint.url.clone(),
-            client_id: "me".to_owned(),
-            // Set by cargo wherever tests run.
-            client_secret: Some(Secret::Variable("CARGO_PKG_NAME".to_owned())),
-            scope: Some(Scope::Resource("https://api.example".to_owned())),
-            timeout: Duration::from_secs(10),
-            authorities: None,
-        };
+    fn service(endpoint: &Endpoint) -> Service {
         let tls = crate::tls::client::load(&Default::default()).unwrap();
+        let settings = settings(endpoint, Grant::ClientCredentials);
         Service::new(settings, &tls, Handle::current(), Metrics::new())
     }
 
-    fn metric(service: &Service, name: &str) -> Option<String> {
+    fn renewals(service: &Service, outcome: &str) -> String {
+        let name = format!("countersign_service_tokens_total{{outcome=\"{outcome}\"}} ");
         let text = String::from_utf8(service.shared.metrics.encode()).unwrap();
-        text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().to_owned()
     }
 
     fn header(bearer: &Bearer) -> &str {
@@ -194,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_share_one_renewal_and_those_who_leave_cancel_nothing() {
         let mut endpoint = Endpoint::new().await;
-        let service = service(&endpoint, Grant::ClientCredentials);
+        let service = service(&endpoint);
         let ask = || {
             let service = service.clone();
             tokio::spawn(async move { service.token().await })
@@ -216,13 +205,13 @@ mod tests {
         }
         assert_eq!(header(&service.token().await.unwrap()), "Bearer a");
         assert!(endpoint.is_idle());
-        assert_eq!(metric(&service, "countersign_service_tokens_total{outcome=\"ok\"}").unwrap(), "1");
+        assert_eq!(renewals(&service, "ok"), "1");
     }
 
     #[tokio::test]
     async fn near_its_end_the_token_is_handed_out_while_one_renewal_runs() {
         let mut endpoint = Endpoint::new().await;
-        let service = service(&endpoint, Grant::ClientCredentials);
+        let service = service(&endpoint);
         let (first, ()) = tokio::join!(service.token(), endpoint.answers(200, issue("a", 3600, None)));
         let near = Instant::now() + HOUR - Duration::from_secs(299);
         for _ in 0..3 {
@@ -238,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_renewal_is_not_repeated_at_once() {
         let mut endpoint = Endpoint::new().await;
-        let service = service(&endpoint, Grant::ClientCredentials);
+        let service = service(&endpoint);
         let refusal = r#"{"error":"invalid_client","error_description":"hush"}"#;
         let (failed, ()) = tokio::join!(service.token(), endpoint.answers(401, refusal));
         assert_eq!(failed.as_ref().unwrap_err().to_string(), "endpoint: 401 invalid_client");
@@ -250,13 +239,13 @@ mod tests {
         let (token, ()) =
             tokio::join!(service.token_at(later), endpoint.answers(200, issue("a", 3600, None)));
         assert_eq!(header(&token.unwrap()), "Bearer a");
-        assert_eq!(metric(&service, "countersign_service_tokens_total{outcome=\"failed\"}").unwrap(), "1");
+        assert_eq!(renewals(&service, "failed"), "1");
     }
 
     #[tokio::test]
     async fn an_endpoint_that_names_a_time_is_left_alone_until_then() {
         let mut endpoint = Endpoint::new().await;
-        let service = service(&endpoint, Grant::ClientCredentials);
+        let service = service(&endpoint);
         let busy = r#"{"message":"Try again in 57 seconds."}"#;
         let (failed, ()) = tokio::join!(service.token(), endpoint.answers(429, busy));
         assert_eq!(service.token_at(Instant::now() + Duration::from_secs(45)).await, failed);
@@ -266,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_token_is_renewed_once_it_is_not_fresh_any_more() {
         let mut endpoint = Endpoint::new().await;
-        let service = service(&endpoint, Grant::ClientCredentials);
+        let service = service(&endpoint);
         let (first, ()) = tokio::join!(service.token(), endpoint.answers(200, issue("a", 3600, None)));
         let first = first.unwrap();
         assert!(!service.refuse(&first));
@@ -278,119 +267,13 @@ mod tests {
         assert_eq!(service.token().await, Ok(second));
     }
 
-    #[tokio::test]
-    async fn a_rotated_refresh_token_is_stored_before_the_access_token_is_handed_out() {
-        let mut endpoint = Endpoint::new().await;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("refresh");
-        fs::write(&path, "first\n").unwrap();
-        let service = service(&endpoint, Grant::RefreshToken(Secret::File(path.clone())));
-        const STORED: &str = "countersign_service_token_stored_ok";
-        let stored = |service: &Service| metric(service, &format!("{STORED} "));
-        let mut now = Instant::now();
-        for (shown, given, stands) in [
-            ("first", None, "first"),
-            ("first", Some("first"), "first"),
-            ("first", Some("second"), "second"),
-            ("second", Some("third"), "third"),
-            ("third", None, "third"),
-        ] {
-            let (token, question) = tokio::join!(service.token_at(now), async {
-                let question = endpoint.asked().await;
-                let form = question.form.clone();
-                question.answer(200, &issue("a", 60, given));
-                form
-            });
-            token.unwrap();
-            assert!(question.contains(&format!("&refresh_token={shown}&")), "{question}");
-            assert_eq!(fs::read_to_string(&path).unwrap().trim(), stands);
-            assert_eq!(stored(&service).as_deref(), (stands != "first").then_some("1"));
-            now += HOUR;
-        }
-    }
-
-    #[tokio::test]
-    async fn one_that_can_not_be_stored_is_used_until_the_operator_puts_another_one_there() {
-        let mut endpoint = Endpoint::new().await;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("refresh");
-        fs::write(&path, "first").unwrap();
-        let service = service(&endpoint, Grant::RefreshToken(Secret::File(path.clone())));
-        let mut now = Instant::now();
-        // What happens to the file while the endpoint is asked, and what it holds afterwards.
-        for (shown, given, meanwhile, then) in [
-            ("first", "second", None, "first"),
-            ("second", "third", None, "first"),
-            ("third", "fourth", Some("mine"), "mine"),
-            ("mine", "fifth", Some("yours"), "yours"),
-        ] {
-            let (token, question) = tokio::join!(service.token_at(now), async {
-                let question = endpoint.asked().await;
-                let form = question.form.clone();
-                // A file that is gone can not be replaced: nobody's rights stop a test that runs as root.
-                match meanwhile {
-                    Some(text) => fs::write(&path, text).unwrap(),
-                    None => fs::remove_file(&path).unwrap(),
-                }
-                question.answer(200, &issue("a", 60, Some(given)));
-                form
-            });
-            token.unwrap();
-            assert!(question.contains(&format!("&refresh_token={shown}&")), "{question}");
-            if meanwhile.is_none() {
-                assert_eq!(metric(&service, "countersign_service_token_stored_ok ").unwrap(), "0");
-                fs::write(&path, then).unwrap();
-            }
-            assert_eq!(fs::read_to_string(&path).unwrap(), then);
-            now += HOUR;
-        }
-    }
-
-    #[tokio::test]
-    async fn one_from_a_variable_is_kept_in_memory_and_given_up_when_it_is_worth_nothing() {
-        let mut endpoint = Endpoint::new().await;
-        let variable = Secret::Variable("CARGO_PKG_NAME".to_owned());
-        let service = service(&endpoint, Grant::RefreshToken(variable));
-        let own = env!("CARGO_PKG_NAME");
-        let mut now = Instant::now();
-        for (shown, status, body) in [
-            (own, 200, issue("a", 60, Some("second"))),
-            ("second", 200, issue("a", 60, None)),
-            ("second", 400, r#"{"error":"invalid_grant"}"#.to_owned()),
-            (own, 200, issue("a", 60, None)),
-        ] {
-            let (_, question) = tokio::join!(service.token_at(now), async {
-                let question = endpoint.asked().await;
-                let form = question.form.clone();
-                question.answer(status, &body);
-                form
-            });
-            assert!(question.contains(&format!("&refresh_token={shown}&")), "{question}");
-            now += HOUR;
-        }
-        assert_eq!(metric(&service, "countersign_service_token_stored_ok ").unwrap(), "0");
-    }
-
-    #[tokio::test]
-    async fn a_secret_that_can_not_be_read_asks_nobody() {
-        let mut endpoint = Endpoint::new().await;
-        let place = Secret::File("/nowhere/refresh".into());
-        let service = service(&endpoint, Grant::RefreshToken(place));
-        let failure = service.token().await.unwrap_err();
-        assert!(
-            matches!(&failure, TokenFailure::Secret(why) if why.contains("/nowhere/refresh")),
-            "{failure}"
-        );
-        assert!(endpoint.is_idle());
-    }
-
     #[test]
     fn a_renewal_whose_runtime_is_gone_lands_all_the_same() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let control = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let endpoint = runtime.block_on(Endpoint::new());
-        let service = control.block_on(async { service(&endpoint, Grant::ClientCredentials) });
+        let service = control.block_on(async { service(&endpoint) });
         drop(control);
         assert_eq!(runtime.block_on(service.token()), Err(TokenFailure::Lost));
     }

@@ -153,3 +153,150 @@ impl Renewal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::path::PathBuf;
+
+    use crate::service::testing::{Endpoint, issue, settings};
+
+    /// A renewal whose secrets and answers a test chooses.
+    struct Stage {
+        endpoint: Endpoint,
+        renewal: Renewal,
+    }
+
+    impl Stage {
+        async fn new(place: Secret) -> Stage {
+            let endpoint = Endpoint::new().await;
+            let tls = crate::tls::client::load(&Default::default()).unwrap();
+            let settings = settings(&endpoint, Grant::RefreshToken(place));
+            Stage { endpoint, renewal: Renewal::new(settings, &tls, Metrics::new()) }
+        }
+
+        /// Renews once; the answer is whether a token came, and the refresh token that was shown for it.
+        async fn renew(&mut self, meanwhile: impl FnOnce(), status: u16, body: &str) -> (bool, String) {
+            let (renewed, form) = tokio::join!(self.renewal.renew(), async {
+                let question = self.endpoint.asked().await;
+                let form = question.form.clone();
+                meanwhile();
+                question.answer(status, body);
+                form
+            });
+            let shown = form.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
+            (renewed.is_ok(), shown.unwrap().to_owned())
+        }
+
+        fn stored(&self) -> Option<bool> {
+            let text = String::from_utf8(self.renewal.metrics.encode()).unwrap();
+            let value =
+                text.lines().find_map(|line| line.strip_prefix("countersign_service_token_stored_ok "))?;
+            Some(value == "1")
+        }
+    }
+
+    fn file(folder: &tempfile::TempDir) -> (PathBuf, Secret) {
+        let path = folder.path().join("refresh");
+        fs::write(&path, "first\n").unwrap();
+        (path.clone(), Secret::File(path))
+    }
+
+    #[tokio::test]
+    async fn a_rotated_refresh_token_is_stored_before_the_access_token_is_handed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = file(&folder);
+        let mut stage = Stage::new(place).await;
+        for (shown, given, stands) in [
+            ("first", None, "first"),
+            ("first", Some("first"), "first"),
+            ("first", Some("second"), "second"),
+            ("second", Some("third"), "third"),
+            ("third", None, "third"),
+        ] {
+            let renewed = stage.renew(|| (), 200, &issue("a", 60, given)).await;
+            assert_eq!(renewed, (true, shown.to_owned()));
+            assert_eq!(fs::read_to_string(&path).unwrap().trim(), stands);
+            assert_eq!(stage.stored(), (stands != "first").then_some(true));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_can_not_be_stored_is_used_until_the_operator_puts_another_one_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = file(&folder);
+        let mut stage = Stage::new(place).await;
+        // A file that is gone can not be replaced: rights would not stop a test that runs as root.
+        let gone = || fs::remove_file(&path).unwrap();
+        for (shown, given) in [("first", Some("second")), ("second", Some("third")), ("third", None)] {
+            let renewed = stage.renew(gone, 200, &issue("a", 60, given)).await;
+            assert_eq!((renewed, stage.stored()), ((true, shown.to_owned()), Some(false)));
+            fs::write(&path, "first").unwrap();
+        }
+        // The disk is well again: the newest one takes the place of the first.
+        let renewed = stage.renew(|| (), 200, &issue("a", 60, None)).await;
+        assert_eq!((renewed, stage.stored()), ((true, "third".to_owned()), Some(true)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "third\n");
+    }
+
+    #[tokio::test]
+    async fn what_the_operator_puts_there_wins_over_what_is_kept_and_over_what_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = file(&folder);
+        let mut stage = Stage::new(place).await;
+        let renewed =
+            stage.renew(|| fs::remove_file(&path).unwrap(), 200, &issue("a", 60, Some("second"))).await;
+        assert_eq!((renewed, stage.stored()), ((true, "first".to_owned()), Some(false)));
+        fs::write(&path, "mine").unwrap();
+        let meanwhile = || fs::write(&path, "yours").unwrap();
+        let renewed = stage.renew(meanwhile, 200, &issue("a", 60, Some("third"))).await;
+        assert_eq!(renewed, (true, "mine".to_owned()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "yours");
+        let renewed = stage.renew(|| (), 200, &issue("a", 60, None)).await;
+        assert_eq!(renewed, (true, "yours".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn one_from_a_variable_is_kept_in_memory_and_given_up_when_it_is_worth_nothing() {
+        let mut stage = Stage::new(Secret::Variable("CARGO_PKG_NAME".to_owned())).await;
+        let own = env!("CARGO_PKG_NAME");
+        for (shown, status, body) in [
+            (own, 200, issue("a", 60, Some("second"))),
+            ("second", 200, issue("a", 60, None)),
+            ("second", 503, String::new()),
+            ("second", 400, r#"{"error":"invalid_grant"}"#.to_owned()),
+            (own, 200, issue("a", 60, None)),
+        ] {
+            let renewed = stage.renew(|| (), status, &body).await;
+            assert_eq!(renewed, (status == 200, shown.to_owned()));
+        }
+        assert_eq!(stage.stored(), Some(false));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_can_not_be_read_asks_nobody() {
+        let mut stage = Stage::new(Secret::File("/nowhere/refresh".into())).await;
+        let (failure, _) = stage.renewal.renew().await.unwrap_err();
+        assert!(
+            matches!(&failure, TokenFailure::Secret(why) if why.contains("/nowhere/refresh")),
+            "{failure}"
+        );
+        assert!(stage.endpoint.is_idle());
+    }
+
+    #[tokio::test]
+    async fn nothing_of_it_shows_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = file(&folder);
+        fs::write(&path, "psst").unwrap();
+        let mut stage = Stage::new(place).await;
+        stage.renew(|| fs::remove_file(&path).unwrap(), 200, &issue("hush", 60, Some("whist"))).await;
+        let shown = format!("{:?}", stage.renewal);
+        assert!(shown.contains("Kept"), "{shown}");
+        for secret in ["psst", "hush", "whist"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}

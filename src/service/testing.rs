@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::service::secret::Secret;
+use crate::service::settings::{Grant, Scope, Settings};
+
 /// The endpoint.
 pub struct Endpoint {
     /// Where it is.
@@ -60,6 +63,19 @@ impl Question {
     /// Answers it.
     pub fn answer(self, status: u16, body: &str) {
         self.answer.send((status, body.to_owned())).unwrap();
+    }
+}
+
+/// The settings of one who asks it. Its secret is a variable that cargo sets wherever tests run.
+pub fn settings(endpoint: &Endpoint, grant: Grant) -> Settings {
+    Settings {
+        grant,
+        url: endpoint.url.clone(),
+        client_id: "me".to_owned(),
+        client_secret: Some(Secret::Variable("CARGO_PKG_NAME".to_owned())),
+        scope: Some(Scope::Resource("https://api.example".to_owned())),
+        timeout: Duration::from_secs(10),
+        authorities: None,
     }
 }
 
