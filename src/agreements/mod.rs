@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
@@ -279,6 +279,19 @@ impl Agreements {
         if doubted {
             self.changed();
         }
+    }
+
+    /// Takes a hint that something was accepted at a moment: what was asked before is asked for again before its next use.
+    /// Whether anything was.
+    pub fn hint(&self, key: Key, at: Timestamp) -> bool {
+        let hinted = self.cache.change(key, |kept| {
+            let kept = kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.asked_at < at))?;
+            (!kept.doubted).then_some(Kept { doubted: true, ..*kept })
+        });
+        if hinted {
+            self.changed();
+        }
+        hinted
     }
 
     fn changed(&self) {

@@ -3,12 +3,14 @@
 mod assemble;
 mod certificates;
 mod descriptors;
+mod facts;
 mod files;
 mod ledgers;
 mod reload;
 mod saving;
 mod signals;
 mod sources;
+mod warming;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +23,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{self, Command, ReloadReport};
+use crate::admin::facts::Act;
+use crate::admin::{self, Command, FactsReport, ReloadReport};
 use crate::agreements::Agreements;
 use crate::agreements::source::Source;
 use crate::app::assemble::build_snapshot;
@@ -31,6 +34,8 @@ use crate::app::reload::InForce;
 use crate::app::saving::{SAVE_EVERY, Saving};
 use crate::app::signals::{Signal, Signals};
 use crate::app::sources::SourceStore;
+use crate::app::warming::Warming;
+use crate::audit::record::AdminRecord;
 use crate::audit::writer::{AuditFile, Lane};
 use crate::config::{self, Settings};
 use crate::identity::store::KeyStore;
@@ -136,6 +141,7 @@ struct Control {
     ledgers: Vec<WatchedLedger>,
     certificates: Option<Certificates>,
     saving: Saving,
+    warming: Warming,
 }
 
 impl Control {
@@ -191,6 +197,8 @@ impl Control {
         tokio::spawn(admin::serve(admin, settings.admin.clone(), sender));
         let lane = Lane::new(settings.listen.server.workers, audit, metrics);
         let saving = Saving::new(Arc::clone(&shared));
+        let mut warming = Warming::new(Arc::clone(&shared));
+        warming.follow(&built.remotes);
         let mut control = Control {
             in_force: InForce::new(settings, loader, Arc::clone(&shared), sources, generation),
             shared,
@@ -200,6 +208,7 @@ impl Control {
             ledgers: built.ledgers,
             certificates,
             saving,
+            warming,
         };
         control.announce();
         Ok((control, commands, (address, admin_address)))
@@ -295,6 +304,22 @@ impl Control {
                     let _ = answer.send(shared.metrics.encode());
                 });
             }
+            Command::Facts(asked, address, answer) => {
+                // What is done by hand is recorded before it is done.
+                let is_done = asked.act != Act::Show;
+                let party = asked.party.to_string();
+                let record = AdminRecord {
+                    action: asked.act.as_str(),
+                    agreement: asked.agreement.as_str(),
+                    party: &party,
+                    address,
+                };
+                if is_done && self.lane.admin(Timestamp::now(), &record).is_err() {
+                    drop(answer.send(FactsReport::NotRecorded));
+                    return;
+                }
+                facts::obey(Arc::clone(&self.shared), asked, answer);
+            }
             Command::Reload(answer) => drop(answer.send(self.reload().await)),
         }
     }
@@ -306,6 +331,7 @@ impl Control {
         let report = match reloaded {
             Ok(reloaded) => {
                 self.ledgers = reloaded.ledgers;
+                self.warming.follow(self.in_force.sources.running());
                 if let (Some(certificates), Some(tls)) =
                     (&mut self.certificates, &self.in_force.settings.listen.tls)
                 {

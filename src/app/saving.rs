@@ -1,6 +1,6 @@
 //! Saving: acceptances are kept on disk now and then, and at the end, so that a restart costs no known party an order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ fn ledger_names(settings: &Settings) -> Vec<Name> {
     settings.agreements.ledgers.iter().map(|ledger| ledger.name).collect()
 }
 
-fn save(agreements: &Agreements, metrics: &Metrics, path: &PathBuf, ledgers: &[Name]) -> bool {
+fn save(agreements: &Agreements, metrics: &Metrics, path: &Path, ledgers: &[Name]) -> bool {
     let started = Instant::now();
     let saved = saved::save(path, agreements.all(), |source| !ledgers.contains(&source), Timestamp::now());
     metrics.facts_saved(saved.as_ref().ok().copied());

@@ -96,6 +96,11 @@ impl SourceStore {
         self.resources.clone_from(&built.resources);
     }
 
+    /// The servers that are asked.
+    pub fn running(&self) -> &[Asked] {
+        &self.running
+    }
+
     /// Brings the metrics up to date.
     pub fn report(&self) {
         let remotes = self.running.iter().map(|asked| &asked.remote);

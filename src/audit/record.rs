@@ -275,6 +275,29 @@ pub fn write_summary(lines: &mut Vec<u8>, place: Place, refused: u64) {
     lines.push(b'\n');
 }
 
+/// What an operator did to facts by hand.
+pub struct AdminRecord<'a> {
+    /// `refresh` or `forget`.
+    pub action: &'a str,
+    /// Of which agreement.
+    pub agreement: &'a str,
+    /// The party, by tenant or MPN id.
+    pub party: &'a str,
+    /// From where.
+    pub address: IpAddr,
+}
+
+/// Writes what an operator did.
+pub fn write_admin(lines: &mut Vec<u8>, place: Place, admin: &AdminRecord<'_>) {
+    let mut record = begin(lines, place);
+    record.text("action", admin.action);
+    record.text("agreement", admin.agreement);
+    record.text("party", admin.party);
+    record.plain("address", admin.address);
+    record.end();
+    lines.push(b'\n');
+}
+
 /// Begins a record: its kind, its place in its lane, and when it was made.
 fn begin<'l>(lines: &'l mut Vec<u8>, place: Place) -> Object<'l> {
     let mut record = Object::begin(lines);

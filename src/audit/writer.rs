@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use crate::audit::record::{self, DecisionParts, OutcomeRecord, Place, RECORD_BYTES_MAX};
+use crate::audit::record::{self, AdminRecord, DecisionParts, OutcomeRecord, Place, RECORD_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::policy::agreement::named_enum;
 
@@ -168,6 +168,15 @@ impl Lane {
         let (start, place) = (self.lines.len(), self.place("revision", at));
         record::write_revision(&mut self.lines, place, revision, version, policy);
         self.write_counted("revision", start);
+    }
+
+    /// Records what an operator does, before it is done.
+    pub fn admin(&mut self, at: Timestamp, admin: &AdminRecord<'_>) -> Result<Receipt, NotRecorded> {
+        let (start, place) = (self.lines.len(), self.place("admin", at));
+        record::write_admin(&mut self.lines, place, admin);
+        self.write(start)?;
+        self.metrics.audited("admin").inc();
+        Ok(Receipt(()))
     }
 
     fn write_counted(&mut self, kind: &'static str, start: usize) {

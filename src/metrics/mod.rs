@@ -62,6 +62,10 @@ pub struct Metrics {
     resources: IntCounterVec,
     /// How long that took.
     resource_seconds: Histogram,
+    /// What was learnt beside the requests, by source, list and outcome.
+    warmed: IntCounterVec,
+    /// How many parties that told of, by source and list.
+    warmed_parties: IntCounterVec,
     /// Acceptances that passing answers told of, by agreement.
     learnt: IntCounterVec,
     /// Acceptances that the upstream contradicted, by agreement.
@@ -240,6 +244,16 @@ impl Metrics {
                 "countersign_resource_seconds",
                 "Reading a resource before judging, in seconds.",
             ),
+            warmed: counters(
+                "countersign_warming_total",
+                "Lists that were read beside the requests, by source and outcome.",
+                &["source", "list", "outcome"],
+            ),
+            warmed_parties: counters(
+                "countersign_warming_parties_total",
+                "Parties that such lists told of, by source.",
+                &["source", "list"],
+            ),
             learnt: counters(
                 "countersign_learnt_total",
                 "Acceptances that the upstream's own answers told of, by agreement.",
@@ -380,6 +394,12 @@ impl Metrics {
         if let Some(count) = count {
             self.facts_saved.set(count as i64);
         }
+    }
+
+    /// Counts a list that was read beside the requests, and the parties it told of.
+    pub fn warmed(&self, source: &str, list: &str, ok: bool, parties: usize) {
+        self.warmed.with_label_values(&[source, list, if ok { "ok" } else { "failed" }]).inc();
+        self.warmed_parties.with_label_values(&[source, list]).inc_by(parties as u64);
     }
 
     /// Counts an acceptance that a passing answer told of.

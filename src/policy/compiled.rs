@@ -167,10 +167,15 @@ impl Policy {
         if caller.partner.is(id) {
             return Party::Reseller(caller.partner.ids());
         }
+        Party::Reseller(self.partner_ids(id))
+    }
+
+    /// All ids that are known of a partner that is named by one.
+    pub fn partner_ids(&self, id: PartnerRef) -> PartnerIds {
         let known = PartnerIds::from(id);
         let tenant = known.tenant.or_else(|| self.tenants.get(&known.mpn?).copied());
         let mpn = known.mpn.or_else(|| self.mpn_ids.get(&known.tenant?).copied());
-        Party::Reseller(PartnerIds { tenant, mpn })
+        PartnerIds { tenant, mpn }
     }
 
     /// What rules ask of the dates of acceptances, at whatever time.

@@ -40,7 +40,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "resources",
         ],
     ),
-    ("admin", &["fetch"]),
+    ("admin", &["fetch", "policy"]),
     (
         "config",
         &[
@@ -62,6 +62,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "clock",
             "metrics",
             "policy",
             "tls",

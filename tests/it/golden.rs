@@ -3,15 +3,16 @@
 //! A change of one of them is a change that operators see: `UPDATE_GOLDEN=1 cargo test golden` writes the files anew, and
 //! the change log in the README says what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
 use countersign::policy::reason::Reason;
-use countersign::standin::{Issuer, IssuerAlgorithm};
+use countersign::standin::{Issuer, IssuerAlgorithm, PartnerStatus};
 use serde_json::Value;
 
+use crate::center::center;
 use crate::key_server::KeyServer;
 use crate::stage::{BLOCKED, CUSTOMER, ISSUERS, PARTNER, Stage, eventually};
 use crate::support;
@@ -89,26 +90,41 @@ fn metrics() {
     stage.order(CUSTOMER, &[]);
     stage.order(BLOCKED, &[]);
     stage.order(CUSTOMER, &[("Standin-Fault", "reset")]);
-    let page = String::from_utf8(stage.admin_request("GET", "/metrics", &[]).body).unwrap();
-    let mut text = String::new();
-    let (mut name, mut labels) = (String::new(), BTreeSet::new());
-    for line in page.lines().chain(["# TYPE end end"]) {
+    // What only happens where Partner Center is asked.
+    let asking = center(", bulk_load: true", "file: facts.jsonl");
+    asking.order(CUSTOMER, &[]);
+    asking.send("POST", &format!("/v1/customers/{CUSTOMER}/carts/c/checkout"), &[], b"");
+    let attested = r#"{"type":"MicrosoftCustomerAgreement","dateAgreed":"2024-01-01",
+        "templateId":"117a77b0-9360-443b-8795-c6dedc750cf9"}"#;
+    asking.send("POST", &format!("/v1/customers/{CUSTOMER}/agreements"), &[], attested.as_bytes());
+    asking.standin.refuse_orders(CUSTOMER, Some(13_605));
+    asking.order(CUSTOMER, &[]);
+    eventually(|| {
+        let read =
+            |list| format!("countersign_warming_total{{list=\"{list}\",outcome=\"ok\",source=\"center\"}}");
+        asking.metric(&read("customers")) == 1.0 && asking.metric(&read("resellers")) == 1.0
+    });
+    let pages = [&stage, &asking]
+        .map(|stage| String::from_utf8(stage.admin_request("GET", "/metrics", &[]).body).unwrap());
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut name = String::new();
+    for line in pages.iter().flat_map(|page| page.lines()) {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            if !name.is_empty() {
-                writeln!(text, "{name} {{{}}}", labels.iter().cloned().collect::<Vec<String>>().join(","))
-                    .unwrap();
-            }
             name = rest.to_owned();
-            labels = BTreeSet::new();
+            known.entry(name.clone()).or_default();
         } else if let Some((_, rest)) = line.split_once('{') {
             let names =
                 rest.split("\",").filter_map(|pair| pair.split_once('=')).map(|(label, _)| label.to_owned());
-            labels.extend(names);
+            known.get_mut(&name).expect("a metric says what it is first").extend(names);
         }
     }
-    hold("metrics.txt", &text);
+    let line = |(name, labels): (&String, &BTreeSet<String>)| {
+        format!("{name} {{{}}}\n", labels.iter().cloned().collect::<Vec<String>>().join(","))
+    };
+    hold("metrics.txt", &known.iter().map(line).collect::<String>());
     let ids = [PARTNER, CUSTOMER, BLOCKED, "/v1/"];
-    assert!(!ids.iter().any(|id| page.contains(id)), "no label holds a partner, a customer or a path");
+    let named = |page: &String| ids.iter().any(|id| page.contains(id));
+    assert!(!pages.iter().any(named), "no label holds a partner, a customer or a path");
 }
 
 fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
@@ -144,8 +160,18 @@ fn audit_fields() {
     for _ in 0..60 {
         stage.order(CUSTOMER, &[("Authorization", "Bearer a.b.c")]);
     }
+    // What only happens where Partner Center is asked.
+    let mut asking = center("", "");
+    let reseller = r#"{"lineItems":[{"offerId":"a","partnerIdOnRecord":"5130400"}]}"#;
+    asking.standin.set_partner_status("5130400", PartnerStatus::Code(2201));
+    asking.send("POST", &format!("/v1/customers/{CUSTOMER}/orders"), &[], reseller.as_bytes());
+    asking.standin.fault("GET", "/carts/", "status=500", None);
+    asking.send("POST", &format!("/v1/customers/{CUSTOMER}/carts/c/checkout"), &[], b"");
+    let forget = format!("/facts/mca/{CUSTOMER}/forget");
+    asking.admin_request("POST", &forget, &[("Countersign-Admin", "1")]);
     let mut found = BTreeSet::new();
-    for mut record in stage.stop() {
+    let records = stage.stop().into_iter().chain(asking.stop());
+    for mut record in records {
         let kind = record["kind"].as_str().unwrap().to_owned();
         if let Some(policy) = record.get_mut("policy") {
             // What is in force is held by the golden file of operations.
@@ -205,8 +231,8 @@ fn configuration_keys() {
     let spoiled = "unknown: 1\nlisten: { unknown: 1, tls: { unknown: 1 } }\nupstream: { url: http://127.0.0.1:1, unknown: 1, tls: { unknown: 1 } }\nadmin: { unknown: 1 }\n\
         identity:\n  unknown: 1\n  claims: { unknown: 1 }\n  issuers:\n    - { issuer: \"x\", unknown: 1, keys: { unknown: 1 } }\n\
         partners:\n  unknown: 1\n  default: { kind: direct_bill, unknown: 1 }\n  known: [{ unknown: 1 }]\n\
-        agreements:\n  unknown: 1\n  cache: { unknown: 1 }\n  sources: { ledger: { unknown: 1 } }\n\
-        policy:\n  unknown: 1\n  agreements: [{ name: nda, unknown: 1 }]\n  operations: [{ name: a, unknown: 1, shapes: [{ unknown: 1 }] }]\n  \
+        agreements:\n  unknown: 1\n  cache: { unknown: 1 }\n  sources: { ledger: { type: file, unknown: 1 }, h: { type: http, unknown: 1, headers: { A: { unknown: 1 } } }, c: { type: partner_center, url: https://a.example, token: { unknown: 1 }, unknown: 1 } }\n\
+        policy:\n  unknown: 1\n  agreements: [{ name: nda, unknown: 1 }]\n  operations: [{ name: a, unknown: 1 }, { name: b, class: purchase, match: \"POST /v1/customers/{customer}/b\", reads: subscription, shapes: [{ unknown: 1 }], changes: [{ unknown: 1 }] }, { name: c, class: cure, match: \"POST /v1/customers/{customer}/c\", learns: { unknown: 1 } }]\n  \
         rules: [{ name: r, unknown: 1, when: { unknown: 1 }, requires: { unknown: 1 } }]\n  waivers: [{ unknown: 1 }]\n\
         messages: { unknown: 1 }\naudit: { unknown: 1 }\nlimits: { unknown: 1 }\nlog: { unknown: 1 }\n";
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod authority;
+mod by_hand;
 mod center;
 mod cli;
 mod facade;

@@ -84,12 +84,14 @@ impl Stage {
         std::fs::write(folder.path().join("agreements.yaml"), LEDGER).unwrap();
         let path = folder.path().join("countersign.yaml");
         std::fs::write(&path, edit(configuration(&standin.url(), issuers, extra), folder.path())).unwrap();
-        let loaded = config::load(&path, Timestamp::now()).unwrap();
-        let report = loaded.report(false);
-        let settings = loaded.settings.unwrap_or_else(|| panic!("{report}"));
-        let app = App::start(settings, file_loader(path), false).unwrap();
         standin.record(true);
-        Stage { standin, issuer, folder, app: Some(app) }
+        Stage { standin, issuer, folder, app: Some(start(path)) }
+    }
+
+    /// Stops the gateway and starts it again, with the files that it left.
+    pub fn restart(&mut self) {
+        self.app.take().expect("it runs").stop();
+        self.app = Some(start(self.path("countersign.yaml")));
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -205,6 +207,13 @@ impl Drop for Stage {
             app.stop();
         }
     }
+}
+
+fn start(path: PathBuf) -> App {
+    let loaded = config::load(&path, Timestamp::now()).unwrap();
+    let report = loaded.report(false);
+    let settings = loaded.settings.unwrap_or_else(|| panic!("{report}"));
+    App::start(settings, file_loader(path), false).unwrap()
 }
 
 pub fn orders(customer: &str) -> String {

@@ -1,41 +1,26 @@
 //! Partner Center as a source: what Microsoft's own API says of resellers and customers of one billing partner.
 
 pub mod answers;
+pub mod ask;
+mod settings;
 pub mod warm;
+
+pub use settings::Settings;
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::agreements::partner_center::answers::{NextPage, Terms, Unusable};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::fetch::Answer;
-use crate::policy::agreement::{Cloud, Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
+use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
 use crate::policy::id::{Guid, Name};
-use crate::random::guid;
-use crate::remote::client::{Asked, Remote};
+use crate::remote::client::Remote;
 
 /// The most pages of one list that are read.
 const PAGES_MAX: usize = 20;
-
-/// For whom the gateway asks there, and what counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its name in configuration.
-    pub name: Name,
-    /// The billing partner whose identity is used: it says nothing of the customers of others.
-    pub partner: Guid,
-    /// The CSP region of that partner: it says nothing of agreements signed for others.
-    pub region: Option<Region>,
-    /// The cloud it speaks for.
-    pub cloud: Cloud,
-    /// The clouds in which there is no customer agreement to accept.
-    pub not_applicable: Vec<Cloud>,
-    /// Which attestations count.
-    pub terms: Terms,
-}
 
 /// Partner Center as a source.
 #[derive(Debug)]
@@ -207,7 +192,7 @@ impl Asking {
         let mut half = Half::default();
         for _ in 0..PAGES_MAX {
             let Some(NextPage { target, token }) = page else { return half };
-            let answer = match ask(&self.remote, question, target, token).await {
+            let answer = match ask(&self.remote, question, target, token.as_deref()).await {
                 Ok(answer) => answer,
                 Err(failure) => return half.and(Half::failed(failure)),
             };
@@ -233,19 +218,9 @@ async fn ask(
     remote: &Remote,
     question: &Question,
     target: String,
-    token: Option<String>,
+    token: Option<&str>,
 ) -> Result<Answer, Failure> {
-    let id = || HeaderValue::from_str(guid().text().as_str()).expect("a GUID is plain text");
-    let mut headers = vec![
-        (HeaderName::from_static("ms-requestid"), id()),
-        (HeaderName::from_static("ms-correlationid"), id()),
-    ];
-    if let Some(token) = token {
-        let token = HeaderValue::from_str(&token).map_err(|_| Failure::Source)?;
-        headers.push((HeaderName::from_static("ms-continuationtoken"), token));
-    }
-    let (asker, patience) = (question.asker, question.patience);
-    remote.get(&Asked { target, headers, asker, patience }).await
+    ask::ask(remote, target, ask::id_headers(token)?, question.asker, question.patience).await
 }
 
 fn unusable(remote: &Remote, Unusable(why): Unusable, answer: &Answer) -> Failure {

@@ -1,8 +1,10 @@
-//! The admin listener: metrics, health and reload, for operators and their tools only.
+//! The admin listener: metrics, health, facts and reload, for operators and their tools only.
+
+pub mod facts;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::facts::{Facts, Wrong};
 use crate::fetch::without_brackets;
 
 /// How the admin listener is reached.
@@ -42,6 +45,19 @@ pub enum Command {
     Metrics(oneshot::Sender<Vec<u8>>),
     /// Whether requests are taken.
     Ready(oneshot::Sender<bool>),
+    /// Something about facts, asked from an address.
+    Facts(Facts, IpAddr, oneshot::Sender<FactsReport>),
+}
+
+/// What came of a request about facts.
+#[derive(Clone, Debug)]
+pub enum FactsReport {
+    /// The facts, as JSON.
+    Facts(Vec<u8>),
+    /// Nothing is kept of the party.
+    Nothing,
+    /// The act could not be recorded, so it was not done.
+    NotRecorded,
 }
 
 /// What a reload brought.
@@ -62,8 +78,8 @@ pub async fn serve(
     commands: mpsc::Sender<Command>,
 ) -> io::Result<()> {
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -74,7 +90,7 @@ pub async fn serve(
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let (settings, commands) = (&settings, &commands);
-                async move { Ok::<_, Infallible>(answer(request, settings, commands).await) }
+                async move { Ok::<_, Infallible>(answer(request, peer.ip(), settings, commands).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
@@ -86,7 +102,12 @@ pub async fn serve(
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, settings: &Settings, commands: &mpsc::Sender<Command>) -> Answer {
+async fn answer(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    settings: &Settings,
+    commands: &mpsc::Sender<Command>,
+) -> Answer {
     if let Some(refused) = refuse(&request, settings) {
         return refused;
     }
@@ -120,7 +141,39 @@ async fn answer(request: Request<Incoming>, settings: &Settings, commands: &mpsc
         (_, "/livez" | "/readyz" | "/metrics" | "/reload") => {
             text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n")
         }
-        _ => text(StatusCode::NOT_FOUND, "known: /metrics /livez /readyz, POST /reload\n"),
+        (method, path) => match Facts::parse(&method, path) {
+            Ok(facts) => {
+                let asked = |answer| Command::Facts(facts, peer, answer);
+                match ask(commands, asked).await {
+                    Some(report) => facts_answer(report),
+                    None => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+                }
+            }
+            Err(Wrong::Method) => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
+            Err(Wrong::Party) => text(StatusCode::BAD_REQUEST, "the party is no tenant id and no MPN id\n"),
+            Err(Wrong::Agreement) => {
+                text(StatusCode::BAD_REQUEST, "the agreement is no name such as `mca` or `mpa`\n")
+            }
+            Err(Wrong::Path) => text(
+                StatusCode::NOT_FOUND,
+                "known: /metrics /livez /readyz /facts/AGREEMENT/PARTY, POST /reload, \
+                 POST /facts/AGREEMENT/PARTY/refresh and /forget\n",
+            ),
+        },
+    }
+}
+
+fn facts_answer(report: FactsReport) -> Answer {
+    match report {
+        FactsReport::Facts(json) => {
+            let mut answer = Response::new(Full::from(json));
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer
+        }
+        FactsReport::Nothing => text(StatusCode::NOT_FOUND, "nothing is kept of it\n"),
+        FactsReport::NotRecorded => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "it could not be recorded, so it was not done\n")
+        }
     }
 }
 

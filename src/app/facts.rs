@@ -1,0 +1,109 @@
+//! Facts by hand: shown, asked for anew and forgotten on an operator's word.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::admin::FactsReport;
+use crate::admin::facts::{Act, Facts};
+use crate::agreements::Asking;
+use crate::agreements::cache::{Freshness, Kept};
+use crate::clock::Now;
+use crate::policy::agreement::{Key, Party, Scope, Status};
+use crate::proxy::snapshot::Shared;
+
+/// Does what is asked, beside everything else: looking through all facts takes its time.
+pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsReport>) {
+    tokio::spawn(async move {
+        let all = Arc::clone(&shared);
+        let found = move || all.agreements.find(facts.agreement, facts.party);
+        let mut found = tokio::task::spawn_blocking(found).await.unwrap_or_default();
+        // In one order, however they are kept.
+        found.sort_by_key(|(key, _)| format!("{key:?}"));
+        let snapshot = shared.snapshot();
+        let now = Now::read();
+        let asking = Asking { sources: &snapshot.sources, settings: &snapshot.freshness, asker: None, now };
+        for (key, kept) in &mut found {
+            match facts.act {
+                Act::Show => {}
+                Act::Refresh => *kept = shared.agreements.refresh(&asking, *key).await.unwrap_or(*kept),
+                Act::Forget => shared.agreements.forget(key),
+            }
+        }
+        let report = match found.is_empty() {
+            true => FactsReport::Nothing,
+            false => {
+                let shown: Vec<Value> = found.iter().map(|(key, kept)| shown(&asking, key, kept)).collect();
+                let page = json!({ "agreement": facts.agreement.as_str(), "did": facts.act.as_str(), "facts": shown });
+                FactsReport::Facts(page.to_string().into_bytes())
+            }
+        };
+        let _ = answer.send(report);
+    });
+}
+
+/// One fact, with when it will be asked for again.
+fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
+    let (settings, now) = (asking.settings, asking.now);
+    let generation = asking.sources.generation.load(std::sync::atomic::Ordering::Acquire);
+    let (region, billing) = match key.scope {
+        Scope::None => (None, None),
+        Scope::Region(region) => (Some(region.as_str()), None),
+        Scope::Billing(partner) => (None, Some(partner.to_string())),
+    };
+    let (tenant, mpn_id) = match key.party {
+        Party::Customer(tenant) => (Some(tenant), None),
+        Party::Partner(ids) | Party::Reseller(ids) => (ids.tenant, ids.mpn),
+    };
+    let fact = kept.answer.last;
+    let accepted = fact.and_then(|fact| match fact.status {
+        Status::Accepted { at, undated } => Some((at, undated)),
+        _ => None,
+    });
+    let absence = fact.and_then(|fact| match fact.status {
+        Status::Missing(absence) => Some(absence.as_str()),
+        _ => None,
+    });
+    let freshness = kept.freshness(settings, generation, now);
+    let next = match freshness {
+        Freshness::Fresh if accepted.is_some() => Some(wall(kept.refresh_at, now)),
+        _ => None,
+    };
+    let mut value = json!({
+        "party": key.party.kind().as_str(),
+        "cloud": key.cloud.as_str(),
+        "status": fact.map_or("unknown", |fact| fact.status.as_str()),
+        "freshness": match freshness {
+            Freshness::Fresh => "fresh",
+            Freshness::Soft => "soft_stale",
+            Freshness::Hard => "hard_stale",
+        },
+        "doubted": kept.doubted,
+    });
+    let mut put = |name: &str, member: Option<Value>| {
+        if let Some(member) = member {
+            value[name] = member;
+        }
+    };
+    put("tenant", tenant.map(|tenant| tenant.to_string().into()));
+    put("mpn_id", mpn_id.map(|mpn| mpn.to_string().into()));
+    put("region", region.map(Value::from));
+    put("billing", billing.map(Value::from));
+    put("accepted_at", accepted.and_then(|(at, _)| at).map(|at| at.to_string().into()));
+    put("undated", accepted.map(|(_, undated)| undated.into()));
+    put("absence", absence.map(Value::from));
+    put("source", fact.map(|fact| fact.source.as_str().into()));
+    put("observed_at", fact.map(|fact| fact.observed_at.to_string().into()));
+    put("age_s", fact.map(|fact| now.wall.duration_since(fact.asked_at).as_secs().max(0).into()));
+    put("failure", kept.answer.failure.map(|failure| failure.as_str().into()));
+    put("next_refresh", next.map(|at| at.to_string().into()));
+    value
+}
+
+/// When a moment of the other clock is.
+fn wall(at: Instant, now: Now) -> Timestamp {
+    now.wall + at.saturating_duration_since(now.mono)
+}
