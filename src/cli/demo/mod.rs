@@ -65,6 +65,10 @@ impl Stage {
         };
         write("keys.json", &issuer.jwks())?;
         write("agreements.yaml", LEDGER)?;
+        // The stand-in takes anybody's.
+        write("client-secret", "made up")?;
+        write("refresh-token", "made up")?;
+        requests::furnish(&standin);
         let (path, upstream) = (folder.0.join("countersign.yaml"), standin.url());
         let loader = move |now: Timestamp| Ok::<Loaded, String>(load(&path, &upstream, now));
         let loaded = loader(Timestamp::now())?;
@@ -78,7 +82,12 @@ impl Stage {
         let fixture = Fixture { issuer: &self.issuer, gateway: self.app.address };
         say!("The gateway runs the shipped configuration at http://{}", self.app.address);
         say!("in front of a stand-in ordering API at {}, with a key made a moment ago.", self.standin.url());
-        say!("(The dates of rule france-mpa are moved so that its notice shows today.)\n");
+        say!(
+            "(The dates of rule france-mpa are moved so that its notice shows today, and what the ledger does not say"
+        );
+        say!(
+            "is asked for at the stand-in, which also shows carts and subscriptions before they are judged.)\n"
+        );
         let asked = match requests::ask_all(&fixture, &self.standin) {
             Ok(asked) => asked,
             Err(error) => return give_up(&format!("the demo's requests: {error}")),
@@ -116,13 +125,26 @@ fn load(path: &Path, upstream: &str, now: Timestamp) -> Loaded {
         announce = near(-7),
         enforce = near(30),
     );
-    let rules = config::node::Node::parse(&rules, 0, &Default::default()).expect("the demo's rule is YAML");
+    let parse =
+        |text: &str| config::node::Node::parse(text, 0, &Default::default()).expect("the demo's YAML").value;
+    let rules = parse(&rules);
+    let center = parse(&format!(
+        "{{ type: partner_center, url: {upstream}, partner: {partner}, token: {{ grant: refresh_token, \
+         url: {upstream}/oauth2/token, client_id: demo, client_secret_file: client-secret, \
+         refresh_token_file: refresh-token }} }}",
+        partner = requests::SIGNED,
+    ));
     let overrides = [
+        ("agreements.sources.center", center),
+        ("agreements.reseller", parse("[ledger, center]")),
+        ("agreements.customer", parse("[ledger, center]")),
+        ("agreements.cache.file", text("facts.jsonl")),
+        ("upstream.reads", text("center")),
         ("listen.address", text("127.0.0.1:0")),
         ("admin.address", text("127.0.0.1:0")),
         ("upstream.url", text(upstream)),
         ("audit.path", text("audit.jsonl")),
-        ("policy.rules", rules.value),
+        ("policy.rules", rules),
     ];
     config::load_text(path, CONFIGURATION, &overrides, now)
 }

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::cli::exit::say;
 use crate::standin::{Issuer, Standin};
 
-// Partners, resellers and customers of the shipped ledger.
-const SIGNED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+/// The partner whose customers and resellers Partner Center is asked about.
+pub const SIGNED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+// Further partners, resellers and customers of the shipped ledger.
 const UNSIGNED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a02";
 const FRENCH: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a03";
 const ACCEPTED: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
@@ -25,6 +26,17 @@ const UNSIGNED_RESELLER: &str = "6204417";
 const SIGNED_RESELLER: &str = "4847383";
 const LICENCE: &str = "CFQ7TTC0LH18:0001:CFQ7TTC0K971";
 const AZURE_PLAN: &str = "DZH318Z0BPS6:0001:DZH318Z0BML6";
+
+/// A cart of the customer that has accepted.
+const CART: &str =
+    "/v1/customers/c0a80101-6d2b-4c1e-8f10-000000000001/carts/9a1b6c52-0d3e-4f7a-8b6c-5d4e3f2a1b0d";
+
+/// Sets what the ordering API holds before the first request.
+pub fn furnish(standin: &Standin) {
+    let line = json!({ "id": 0, "catalogItemId": LICENCE, "quantity": 5,
+        "participants": [{ "key": "transaction_reseller", "value": UNSIGNED_RESELLER }] });
+    standin.set_resource(CART, json!({ "id": "cart", "status": "Active", "lineItems": [line] }), None);
+}
 
 /// Where the demo plays.
 pub struct Fixture<'a> {
@@ -167,10 +179,19 @@ fn scenes() -> Vec<Scene> {
             Some("agreement-too-old"),
         ),
         scene(
-            "an order for a customer nobody recorded",
+            "an order for a customer that only Partner Center knows",
             "POST",
             orders_of(UNRECORDED),
             of(SIGNED),
+            one(LICENCE),
+            201,
+            None,
+        ),
+        scene(
+            "the same by a partner whose customers nobody can look up",
+            "POST",
+            orders_of(UNRECORDED),
+            of(FRENCH),
             one(LICENCE),
             503,
             Some("agreement-unrecorded"),
@@ -194,6 +215,37 @@ fn scenes() -> Vec<Scene> {
             Some("agreement-missing"),
         ),
         scene(
+            "the checkout of a cart that names a reseller without MPA",
+            "POST",
+            format!("{CART}/checkout"),
+            of(SIGNED),
+            None,
+            403,
+            Some("agreement-missing"),
+        ),
+        scene(
+            "suspending a subscription by sending all of it back",
+            "PATCH",
+            subscription.clone(),
+            of(SIGNED),
+            Some(
+                json!({ "id": "3f1d6a0e-91b5-4d7c-8a55-2f4b7c0d1e11", "quantity": 10, "status": "suspended" }),
+            ),
+            200,
+            None,
+        ),
+        scene(
+            "the same with more seats in it",
+            "PATCH",
+            subscription.clone(),
+            of(SIGNED),
+            Some(
+                json!({ "id": "3f1d6a0e-91b5-4d7c-8a55-2f4b7c0d1e11", "quantity": 11, "status": "suspended" }),
+            ),
+            403,
+            Some("agreement-missing"),
+        ),
+        scene(
             "suspending that customer's subscription",
             "PATCH",
             subscription,
@@ -213,6 +265,15 @@ fn scenes() -> Vec<Scene> {
                 "dateAgreed": "2026-11-01T00:00:00Z",
                 "type": "MicrosoftCustomerAgreement",
             })),
+            201,
+            None,
+        ),
+        scene(
+            "an order for that customer: the confirmation counts at once",
+            "POST",
+            orders_of(NOT_ACCEPTED),
+            of(SIGNED),
+            one(LICENCE),
             201,
             None,
         ),
@@ -269,9 +330,10 @@ pub fn ask_all(fixture: &Fixture<'_>, standin: &Standin) -> Result<Vec<Asked>, B
     runtime.block_on(async {
         let mut asked = Vec::new();
         for scene in scenes() {
-            let before = standin.request_count();
+            // Only writes: what the gateway reads there by itself is not the caller's request.
+            let before = standin.mutation_count();
             let answer = ask(fixture, &scene).await?;
-            asked.push(told(&scene, &answer, standin.request_count() > before));
+            asked.push(told(&scene, &answer, standin.mutation_count() > before));
         }
         Ok(asked)
     })
