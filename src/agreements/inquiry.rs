@@ -66,14 +66,25 @@ impl Inquiry {
             before => before.and_then(|before| before.doubt_settled),
         };
         let kept = Kept { doubt_settled, ..kept };
-        // A failure is kept only beside what it stands in for: for anybody else the next request asks again.
-        let is_failure = kept.answer.failure.is_some_and(|failure| failure != Failure::Unrecorded);
-        if !is_failure || kept.answer.last.is_some() {
+        if self.is_kept(&kept) {
             self.cache.put(self.key, kept);
         }
         // What was learnt meanwhile is newer.
         let newest = self.cache.get(&self.key).filter(|newest| newest.asked > kept.asked && !newest.doubted);
         newest.unwrap_or(kept)
+    }
+
+    /// Whether an answer is kept. A failure is only beside what it stands in for, so that names nobody has drive out
+    /// nothing; and where an acceptance still answers by itself, it goes on doing so.
+    fn is_kept(&self, kept: &Kept) -> bool {
+        if kept.answer.failure.is_none_or(|failure| failure == Failure::Unrecorded) {
+            return true;
+        }
+        let still_answers = |known: Kept| {
+            let freshness = known.freshness(&self.settings, self.generation, self.now);
+            freshness != Freshness::Hard && known.fact().is_some_and(|fact| fact.status.is_accepted())
+        };
+        kept.answer.last.is_some() && !self.cache.get(&self.key).is_some_and(still_answers)
     }
 
     /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.

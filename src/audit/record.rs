@@ -84,6 +84,7 @@ pub fn write_decision(
     if let Some(request) = parts.request {
         record.text("class", request.class.as_str());
         record.some_guid("customer", request.customer);
+        record.some_text("read", request.read.map(|resource| resource.as_str()));
         record.some_text("unread", request.unread.map(|resource| resource.as_str()));
         record.some_text("unread_because", request.unread_because.map(|failure| failure.as_str()));
         record.list("lines", request.lines.iter().take(most), write_line);

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod problem;
 pub mod read;
 pub mod reads;
+pub mod resources;
 pub mod service;
 pub mod sources;
 pub mod texts;
@@ -32,7 +33,7 @@ use crate::config::node::{Node, Value};
 use crate::config::policy::CompiledPolicy;
 use crate::config::problem::{Problem, Severity, SourceText, render};
 use crate::config::read::{Reader, Section, read_text};
-use crate::config::reads::Reads;
+use crate::config::resources::Reads;
 use crate::config::sources::Defaults;
 use crate::identity::Partners;
 use crate::identity::claims::{IssuerKeys, Verifier};
@@ -195,7 +196,7 @@ fn read(
         }
     }
     let (agreements, policy) = (agreements?, policy?);
-    let reads = reads::reads(reader, tree.span, &upstream, &agreements, &policy.policy);
+    let reads = resources::reads(reader, tree.span, &upstream, &agreements, &policy.policy);
     Some(Settings {
         revision,
         listen,

@@ -9,11 +9,11 @@ use http::HeaderValue;
 use crate::admin;
 use crate::client;
 use crate::config::node::Node;
-use crate::config::problem::Span;
 use crate::config::read::{Reader, Section, TIMEOUTS, read_text, resolve};
+use crate::config::reads::{self, Wanted};
 use crate::fetch::{Endpoint, Url, is_loopback, parse_url};
 use crate::policy::agreement::Region;
-use crate::policy::id::{Guid, Name};
+use crate::policy::id::Guid;
 use crate::tls;
 
 /// The section `upstream`.
@@ -27,8 +27,8 @@ pub struct Upstream {
     pub billing_partner: Option<Guid>,
     /// The CSP region of the orders.
     pub region: Option<Region>,
-    /// The source whose identity reads resources before they are judged, and where it stands.
-    pub reads: Option<(Name, Span)>,
+    /// With which identity resources are read before they are judged.
+    pub reads: Option<Wanted>,
     /// Where it is, as the control runtime asks.
     pub endpoint: Endpoint,
     /// Whom to trust there, and as whom.
@@ -60,14 +60,7 @@ pub fn upstream(section: &Section<'_>, folder: &Path) -> Option<Upstream> {
         let endpoint = Endpoint::parse(&uri.to_string(), true).ok()?;
         Some((is_tls, authority, uri.path().trim_end_matches('/').to_owned(), endpoint))
     });
-    let reads = section.get("reads", |node| {
-        let text = reader.text(node)?;
-        let name = Name::new(&text);
-        if name.is_none() {
-            reader.error(node.span, format!("`{text}` is no name of a source"), None);
-        }
-        Some((name?, node.span))
-    });
+    let reads = section.get("reads", |node| reads::read(reader, node));
     let tls = section.nested("tls", |section| upstream_tls(section, folder));
     let parse = |text: &str| match text {
         "forward" => Some(true),

@@ -1,76 +1,53 @@
-//! Reads: with which identity resources are read before they are judged.
+//! The key `upstream.reads`: with which identity resources are read before they are judged.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::ClientConfig;
-
-use crate::config::agreements::Agreements;
-use crate::config::network::Upstream;
+use crate::config::node::{Node, Value};
 use crate::config::problem::Span;
-use crate::config::read::Reader;
-use crate::config::sources::Kind;
-use crate::policy::id::{Guid, Name};
-use crate::policy::{Drafts, Policy};
-use crate::remote::client;
-use crate::tls;
+use crate::config::read::{Reader, TIMEOUTS};
+use crate::policy::id::Name;
 
-/// Where resources are read, and as whom.
-#[derive(Clone, Debug)]
-pub struct Reads {
+/// What `upstream.reads` says.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
     /// The source whose identity it is.
     pub source: Name,
-    /// The billing partner of that identity.
-    pub partner: Guid,
-    /// How the upstream is asked.
-    pub remote: client::Settings,
-    /// Whom to trust there.
-    pub trust: Arc<ClientConfig>,
+    /// Where that stands.
+    pub span: Span,
+    /// Questions a minute.
+    pub per_minute: Option<u32>,
+    /// The part of them for one caller, in percent.
+    pub share_percent: Option<u8>,
+    /// The longest that one takes.
+    pub timeout: Option<Duration>,
 }
 
-/// What `upstream.reads` comes to. Without it, operations that would have to be read are told of.
-pub fn reads(
-    reader: &Reader,
-    span: Span,
-    upstream: &Upstream,
-    agreements: &Agreements,
-    policy: &Policy,
-) -> Option<Reads> {
-    let Some((name, at)) = upstream.reads else {
-        if policy.drafts == Drafts::Notice {
-            let hint = "add `upstream.reads`, or leave drafts enforced".to_owned();
-            reader.error(
-                span,
-                "`policy.drafts: notice` leaves the cart to its checkout, which can not read it",
-                Some(hint),
-            );
+/// Reads `upstream.reads`: the name of a source, or that with limits.
+pub fn read(reader: &Reader, node: &Node) -> Option<Wanted> {
+    let name = |node: &Node| {
+        let text = reader.text(node)?;
+        let name = Name::new(&text);
+        if name.is_none() {
+            reader.error(node.span, format!("`{text}` is no name of a source"), None);
         }
-        let unread = policy.endpoints.iter().filter(|endpoint| endpoint.reads.is_some()).count();
-        if unread > 0 {
-            let message =
-                format!("{unread} operations show what they do only beside the resource that they are about");
-            let hint =
-                "the strictest reading holds; name a source in `upstream.reads` to have it read".to_owned();
-            reader.warning(span, message, Some(hint));
-        }
-        return None;
+        name
     };
-    let source = agreements.remotes.iter().find(|remote| remote.name == name);
-    let Some((source, partner)) = source.and_then(|source| match &source.kind {
-        Kind::PartnerCenter(settings, _) => Some((source, settings.partner)),
-        Kind::Http(_) => None,
-    }) else {
-        let hint = "one of type `partner_center` under `agreements.sources`".to_owned();
-        reader.error(at, format!("`{name}` is no source with an identity"), Some(hint));
-        return None;
-    };
-    let trust = tls::client::load(&upstream.tls);
-    let trust = trust.map_err(|why| reader.error(at, why, None)).ok()?;
-    // Apart from the source's own: an upstream that is down says nothing of the source, nor the other way round.
-    let remote = client::Settings {
-        name: "reads".to_owned(),
-        url: upstream.endpoint.clone(),
-        authorities: upstream.tls.ca_file.as_ref().map(|path| path.display().to_string()),
-        ..source.remote.clone()
-    };
-    Some(Reads { source: name, partner, remote, trust })
+    let span = node.span;
+    if !matches!(node.value, Value::Map(_)) {
+        return Some(Wanted {
+            source: name(node)?,
+            span,
+            per_minute: None,
+            share_percent: None,
+            timeout: None,
+        });
+    }
+    let section = reader.section(node)?;
+    let source = section.require("source", name);
+    let per_minute = section.get("requests_per_minute", |node| reader.number(node, 1..=1_000_000));
+    let share = section.get("caller_share", |node| reader.number(node, 1..=100));
+    let timeout = section.get("timeout", |node| reader.duration_within(node, TIMEOUTS));
+    section.finish();
+    let (per_minute, share_percent) = (per_minute.map(|count| count as u32), share.map(|share| share as u8));
+    Some(Wanted { source: source?, span, per_minute, share_percent, timeout })
 }

@@ -33,6 +33,7 @@ pub fn read_request(
             customer: customer(policy, endpoint, path, None)?,
             lines: Vec::new(),
             resellers: Vec::new(),
+            read: None,
             unread: endpoint.reads,
             unread_because: None,
         });
@@ -44,7 +45,7 @@ pub fn read_request(
     let (nodes, lines) = lines_of(policy, endpoint, &document)?;
     let resellers = resellers_of(policy, endpoint, &document, &nodes)?;
     let unread = endpoint.reads.filter(|_| by_default);
-    Ok(Request { operation, class, customer, lines, resellers, unread, unread_because: None })
+    Ok(Request { operation, class, customer, lines, resellers, read: None, unread, unread_because: None })
 }
 
 /// Whether a body is one JSON scalar where none is asked for: SDKs send `"success"` or `null` with a checkout.
@@ -65,6 +66,7 @@ pub fn streamed_request(operation: OperationId, class: crate::policy::operation:
         customer: None,
         lines: Vec::new(),
         resellers: Vec::new(),
+        read: None,
         unread: None,
         unread_because: None,
     }

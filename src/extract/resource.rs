@@ -46,7 +46,7 @@ pub fn enrich(
             let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
             let sent = Document::parse(body).map_err(|why| Unusable(why.0))?;
             let (operation, class) = endpoint.classify_changes(differences(&sent, &there));
-            let request = Request { operation, class, unread: None, ..request.clone() };
+            let request = Request { operation, class, read: Some(kind), unread: None, ..request.clone() };
             Ok(Enriched { request, etag: Some(etag) })
         }
     }
@@ -76,7 +76,7 @@ fn with_lines(
     if request.lines.len() > LINES_MAX || request.resellers.len() > RESELLERS_MAX {
         return Err(Unusable("it holds too many lines or resellers"));
     }
-    request.unread = None;
+    (request.read, request.unread) = (request.unread, None);
     Ok(request)
 }
 

@@ -144,6 +144,8 @@ pub struct Request {
     pub lines: Vec<Line>,
     /// Whom it names, in order of appearance.
     pub resellers: Vec<NamedReseller>,
+    /// What was read to know what it does.
+    pub read: Option<Resource>,
     /// What would have to be read to know more; the strictest reading stands in for it.
     pub unread: Option<Resource>,
     /// Why it could not be read; `None` where nobody reads it.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::policy::Policy;
-use crate::policy::agreement::{Absence, Failure, MCA, MPA, Party, PartyKind, Status};
+use crate::policy::agreement::{Absence, Failure, MCA, MPA, PartnerIds, Party, PartyKind, Status};
 use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Request};
 use crate::policy::operation::Class;
@@ -152,8 +152,16 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
         data,
         source: "Countersign",
         decision_id: denial.id,
-        retry_after: reason.retry_after(),
+        retry_after: retry_after(decision, reason),
         findings: told.into_iter().map(|finding| problem_finding(denial, finding)).collect(),
+    }
+}
+
+/// Seconds after which asking again may help. A look-up that was only too slow goes on, and may be over by then.
+fn retry_after(decision: &Decision, reason: Reason) -> Option<u32> {
+    match decision.decisive().map(|finding| finding.outcome) {
+        Some(Outcome::Unknown(Failure::Deadline | Failure::NotAsked)) => Some(2),
+        _ => reason.retry_after(),
     }
 }
 
@@ -166,7 +174,7 @@ fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding
         reason: finding_reason(finding).as_str(),
         agreement: key.map(|key| key.agreement.to_string()),
         party: key.map(|key| key.party.kind().as_str()),
-        id: key.and_then(|key| shown_id(denial.caller, &key.party)),
+        id: key.and_then(|key| shown(denial, &key.party)),
         lines: finding.lines.iter().filter_map(|line| Some(lines.get(line)?.at.as_str())).collect(),
         observed_at: finding.fact.map(|fact| fact.observed_at.to_string()),
         who: Some(who),
@@ -189,6 +197,16 @@ pub fn shown_id(caller: Option<&Caller>, party: &Party) -> Option<String> {
     (!hidden).then(|| party.to_string())
 }
 
+/// The id of a party as it is told to the caller. Whom a cart names that was read here, a reseller may not have put there.
+fn shown(denial: &Denial<'_>, party: &Party) -> Option<String> {
+    let was_read = denial.request.is_some_and(|request| request.read.is_some());
+    let is_hidden = denial.caller.is_some_and(|caller| {
+        let is_other = |ids: &PartnerIds| ids.tenant != Some(caller.partner.tenant);
+        was_read && caller.is_reseller() && matches!(party, Party::Reseller(ids) if is_other(ids))
+    });
+    if is_hidden { None } else { shown_id(denial.caller, party) }
+}
+
 /// What a finding says, in the caller's language.
 fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
     let Some(need) = finding.need else {
@@ -207,8 +225,10 @@ fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
         Reason::AgreementUnrecorded => "unrecorded",
         _ => "unknown",
     };
-    let party = shown_id(denial.caller, &key.party)
-        .unwrap_or_else(|| denial.language.text("detail.billing_partner", &[]));
+    let party = shown(denial, &key.party).unwrap_or_else(|| {
+        let hidden = if key.party.kind() == PartyKind::Partner { "billing_partner" } else { "named_there" };
+        denial.language.text(&format!("detail.{hidden}"), &[])
+    });
     let since = denial.policy.rules[finding.rule]
         .requires
         .as_ref()

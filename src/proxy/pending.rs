@@ -59,6 +59,7 @@ pub async fn answer(
         customer: None,
         lines: Vec::new(),
         resellers: Vec::new(),
+        read: None,
         unread: None,
         unread_because: None,
     };

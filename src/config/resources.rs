@@ -1,0 +1,91 @@
+//! Resources: where they are read before they are judged, and as whom.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use crate::config::agreements::Agreements;
+use crate::config::network::Upstream;
+use crate::config::problem::Span;
+use crate::config::read::Reader;
+use crate::config::sources::Kind;
+use crate::policy::id::{Guid, Name};
+use crate::policy::{Drafts, Policy};
+use crate::remote::client;
+use crate::remote::guard::Limits;
+use crate::tls;
+
+/// Half for one caller: each reading comes with a purchase of its own.
+const CALLER_SHARE: u8 = 50;
+/// Microsoft's own number of questions a minute.
+const PER_MINUTE: u32 = 500;
+
+/// Where resources are read, and as whom.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    /// The source whose identity it is.
+    pub source: Name,
+    /// The billing partner of that identity.
+    pub partner: Guid,
+    /// How the upstream is asked.
+    pub remote: client::Settings,
+    /// Whom to trust there.
+    pub trust: Arc<ClientConfig>,
+}
+
+/// What `upstream.reads` comes to. Without it, operations that would have to be read are told of.
+pub fn reads(
+    reader: &Reader,
+    span: Span,
+    upstream: &Upstream,
+    agreements: &Agreements,
+    policy: &Policy,
+) -> Option<Reads> {
+    let Some(wanted) = upstream.reads else {
+        if policy.drafts == Drafts::Notice {
+            let hint = "add `upstream.reads`, or leave drafts enforced".to_owned();
+            reader.error(
+                span,
+                "`policy.drafts: notice` leaves the cart to its checkout, which can not read it",
+                Some(hint),
+            );
+        }
+        let unread = policy.endpoints.iter().filter(|endpoint| endpoint.reads.is_some()).count();
+        if unread > 0 {
+            let message =
+                format!("{unread} operations show what they do only beside the resource that they are about");
+            let hint =
+                "the strictest reading holds; name a source in `upstream.reads` to have it read".to_owned();
+            reader.warning(span, message, Some(hint));
+        }
+        return None;
+    };
+    let (name, at) = (wanted.source, wanted.span);
+    let source = agreements.remotes.iter().find(|remote| remote.name == name);
+    let Some((source, partner)) = source.and_then(|source| match &source.kind {
+        Kind::PartnerCenter(settings, _) => Some((source, settings.partner)),
+        Kind::Http(_) => None,
+    }) else {
+        let hint = "one of type `partner_center` under `agreements.sources`".to_owned();
+        reader.error(at, format!("`{name}` is no source with an identity"), Some(hint));
+        return None;
+    };
+    let trust = tls::client::load(&upstream.tls);
+    let trust = trust.map_err(|why| reader.error(at, why, None)).ok()?;
+    // Apart from the source's own: an upstream that is down says nothing of the source, nor the other way round.
+    let remote = client::Settings {
+        name: "reads".to_owned(),
+        url: upstream.endpoint.clone(),
+        authorities: upstream.tls.ca_file.as_ref().map(|path| path.display().to_string()),
+        limits: Limits {
+            per_minute: wanted.per_minute.unwrap_or(PER_MINUTE),
+            share_percent: wanted
+                .share_percent
+                .unwrap_or(CALLER_SHARE.max(source.remote.limits.share_percent)),
+            ..source.remote.limits
+        },
+        timeout: wanted.timeout.unwrap_or(source.remote.timeout),
+        ..source.remote.clone()
+    };
+    Some(Reads { source: name, partner, remote, trust })
+}
