@@ -513,3 +513,13 @@ fn a_caller_that_hangs_up_cancels_no_look_up_of_others() {
     }
     assert_eq!(asked(&stage), (1, 1));
 }
+
+#[test]
+fn a_connection_that_the_source_has_closed_meanwhile_costs_no_look_up() {
+    let stage = center(PLENTY, "");
+    for number in 1..4 {
+        assert_eq!(said(&stage.order(&customer(number), &[])), is(201, ""));
+        stage.standin.pause();
+        stage.standin.resume();
+    }
+}

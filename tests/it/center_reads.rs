@@ -261,3 +261,27 @@ fn a_transfer_is_read_before_it_is_accepted() {
     stage.standin.fault("GET", "/transfers/", "status=404", None);
     assert_unknown(&stage.send("POST", &format!("{path}/accept"), &[], b""), "404");
 }
+
+#[test]
+fn a_checkout_is_read_however_its_path_is_spelled() {
+    let stage = center(PLENTY, "");
+    let cart = json!({ "lineItems": [{ "catalogItemId": LICENCE, "partnerIdOnRecord": "5130400" }] });
+    stage.standin.set_resource(&format!("/v1/customers/{CUSTOMER}/carts/k1"), cart, None);
+    for path in [
+        format!("/v1/customers/{CUSTOMER}/carts/k1/checkout/"),
+        format!("/V1/CUSTOMERS/{}/CARTS/K1/CHECKOUT", CUSTOMER.to_ascii_uppercase()),
+        format!("/v1/customers/{CUSTOMER}/carts/k1/check%6fut"),
+        format!("/v1/customers/{CUSTOMER}/carts/k1/checkout?cart=k2"),
+    ] {
+        let answer = stage.send("POST", &path, &[], b"");
+        assert!(matches!(answer.status, 400 | 403 | 503), "{path}: {answer:?}");
+    }
+    for body in
+        [json!({}), json!({ "lineItems": [] }), json!({ "lineItems": [{ "catalogItemId": LICENCE }] })]
+    {
+        let path = format!("/v1/customers/{CUSTOMER}/carts/k1/checkout");
+        let answer = stage.send("POST", &path, &[], body.to_string().as_bytes());
+        assert_eq!(answer.status, 403, "{body}: {answer:?}");
+        assert_eq!(answer.json()["code"], 900_123);
+    }
+}
