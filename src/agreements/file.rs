@@ -90,7 +90,10 @@ fn subjects(party: &Party) -> impl Iterator<Item = Subject> {
 fn concerns(entry: &Entry, key: &Key) -> bool {
     let in_scope = match key.scope {
         // An attestation belongs to the partner that made it; a direct acceptance follows the customer.
-        Scope::Billing(partner) => entry.attested_by.is_none_or(|attested| attested == partner),
+        Scope::Billing(partner) => {
+            key.party.kind() == PartyKind::Customer
+                && entry.attested_by.is_none_or(|attested| attested == partner)
+        }
         Scope::Region(region) => entry.region.is_none_or(|signed| signed == region),
         // Where no region is known, only a record that names none speaks of it.
         Scope::None => entry.region.is_none(),

@@ -117,7 +117,12 @@ fn ledger(status: Option<Status>) -> Tested {
         let of_reseller = entry(MPA, Some(REGION), None, status);
         entries.insert(Subject::Reseller(PartnerRef::parse(MPN).unwrap()), vec![of_reseller]);
     }
-    let ledger = Ledger { entries, complete: Default::default(), loaded_at: Timestamp::now() };
+    let ledger = Ledger {
+        entries,
+        complete: Default::default(),
+        loaded_at: Timestamp::now(),
+        written_at: Timestamp::now(),
+    };
     let source = FileSource::new(name("ledger"), "ledger.yaml".into(), ledger);
     Tested { kind: "file", source: Arc::new(source), standin: None }
 }
@@ -384,7 +389,12 @@ fn every_way_of_not_having_signed_is_missing() {
 fn a_ledger_that_names_all_of_a_kind_says_missing_only_where_nobody_else_is_asked() {
     use countersign::policy::agreement::PartyKind;
     let complete = [PartyKind::Customer].into_iter().collect();
-    let ledger = Ledger { entries: HashMap::new(), complete, loaded_at: Timestamp::now() };
+    let ledger = Ledger {
+        entries: HashMap::new(),
+        complete,
+        loaded_at: Timestamp::now(),
+        written_at: Timestamp::now(),
+    };
     let source = FileSource::new(name("ledger"), "ledger.yaml".into(), ledger);
     let tested = Tested { kind: "file", source: Arc::new(source), standin: None };
     for (key, last, expected) in [
