@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::agreements::file::Ledger;
-use crate::agreements::source::{Said, Stack};
+use crate::agreements::source::{By, Said, Settled, Stack};
 use crate::extract::{self, Refusal};
 use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
 use crate::policy::decision::{Decision, Need};
@@ -111,15 +111,24 @@ fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
             names.iter().map(|name| (*name, ledgers.get(name))).collect()
         }
     };
+    // The demand of rules only tells what need not be asked: here everything is at hand.
     let mut stack = Stack::default();
     for (position, (source, ledger)) in in_turn.iter().enumerate() {
         // What is no ledger is not asked here: it may know more.
         let last = position + 1 == in_turn.len();
         let said = ledger.map_or(Said::Failed(Failure::NotAsked), |ledger| ledger.say(&need.key, last));
-        let said = stack.settle(said);
-        if let Some(Said::Definite { status, observed_at }) = said {
-            return Answer::known(Fact { status, observed_at, asked_at: at, source: *source });
+        if stack.settle(said, By { source: *source, epoch: 0, is_local: true, reused: false }) {
+            break;
         }
     }
-    Answer::failed(stack.failure().unwrap_or(Failure::Unrecorded))
+    let reply = stack.reply();
+    let fact = reply.settled.map(|Settled { status, observed_at, by }| Fact {
+        status,
+        observed_at,
+        asked_at: at,
+        source: by.source,
+    });
+    let failure =
+        if fact.is_none() { Some(reply.failure.unwrap_or(Failure::Unrecorded)) } else { reply.failure };
+    Answer { last: fact, failure }
 }

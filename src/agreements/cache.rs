@@ -62,8 +62,8 @@ pub struct Kept {
     pub refresh_at: Instant,
     /// How much earlier than others it ends: 0 to 255 for none to a tenth.
     pub early: u8,
-    /// The upstream has answered as if it did not hold: it is asked for again before it is used.
-    pub doubted: bool,
+    /// When the upstream answered as if it did not hold: it is asked for again before it is used.
+    pub doubted: Option<Instant>,
     /// When a doubt of it was last settled.
     pub doubt_settled: Option<Instant>,
 }
@@ -81,14 +81,14 @@ impl Kept {
             epoch: 0,
             refresh_at: asked + settings.accepted.mul_f64(share),
             early,
-            doubted: false,
+            doubted: None,
             doubt_settled: None,
         }
     }
 
     /// What it is good for now.
     pub fn freshness(&self, settings: &Settings, generation: u64, now: Now) -> Freshness {
-        match self.generation == generation && !self.doubted {
+        match self.generation == generation && self.doubted.is_none() {
             true => self.by_age(settings, now),
             false => Freshness::Hard,
         }
@@ -150,6 +150,10 @@ impl FactCache {
     pub fn put(&self, key: Key, kept: Kept) {
         self.entries.entry(key).and_compute_with(|entry| match entry {
             Some(entry) if is_newer(entry.value(), &kept) => Op::Nop,
+            // A doubt that came after the question is not settled by its answer.
+            Some(entry) if entry.value().doubted > Some(kept.asked) => {
+                Op::Put(Kept { doubted: entry.value().doubted, ..kept })
+            }
             _ => Op::Put(kept),
         });
     }
@@ -203,7 +207,9 @@ fn is_newer(known: &Kept, kept: &Kept) -> bool {
     (known.generation, known.asked) > (kept.generation, kept.asked)
 }
 
-/// The answer to give when a newer one could not be had: what was last known, and why there is nothing newer.
+/// The answer to give when a newer one could not be had: what was last known, and why there is nothing newer. What is in
+/// doubt is not known.
 pub fn fallback(kept: Option<Kept>, failure: Failure) -> Answer {
-    Answer { last: kept.and_then(|kept| kept.answer.last), failure: Some(failure) }
+    let known = kept.filter(|kept| kept.doubted.is_none());
+    Answer { last: known.and_then(|kept| kept.answer.last), failure: Some(failure) }
 }

@@ -88,15 +88,15 @@ fn subjects(party: &Party) -> impl Iterator<Item = Subject> {
 }
 
 fn concerns(entry: &Entry, key: &Key) -> bool {
+    let is_customer = key.party.kind() == PartyKind::Customer;
     let in_scope = match key.scope {
         // An attestation belongs to the partner that made it; a direct acceptance follows the customer.
         Scope::Billing(partner) => {
-            key.party.kind() == PartyKind::Customer
-                && entry.attested_by.is_none_or(|attested| attested == partner)
+            is_customer && entry.attested_by.is_none_or(|attested| attested == partner)
         }
-        Scope::Region(region) => entry.region.is_none_or(|signed| signed == region),
+        Scope::Region(region) => !is_customer && entry.region.is_none_or(|signed| signed == region),
         // Where no region is known, only a record that names none speaks of it.
-        Scope::None => entry.region.is_none(),
+        Scope::None => entry.region.is_none() && entry.attested_by.is_none(),
     };
     entry.cloud == key.cloud && entry.agreement == key.agreement && in_scope
 }

@@ -53,7 +53,7 @@ impl Inquiry {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 let holds = |kept: &Kept| {
                     let by_age = kept.by_age(&self.settings, self.now);
-                    self.wanted == Wanted::Fresh && !kept.doubted && by_age != Freshness::Hard
+                    self.wanted == Wanted::Fresh && kept.doubted.is_none() && by_age != Freshness::Hard
                 };
                 let held = before.filter(holds);
                 let patience = self.settings.deadline;
@@ -62,7 +62,7 @@ impl Inquiry {
             }
         };
         let doubt_settled = match before {
-            Some(before) if before.doubted && kept.answer.failure.is_none() => Some(self.now.mono),
+            Some(before) if before.doubted.is_some() && kept.answer.failure.is_none() => Some(self.now.mono),
             before => before.and_then(|before| before.doubt_settled),
         };
         let kept = Kept { doubt_settled, ..kept };
@@ -70,7 +70,8 @@ impl Inquiry {
             self.cache.put(self.key, kept);
         }
         // What was learnt meanwhile is newer.
-        let newest = self.cache.get(&self.key).filter(|newest| newest.asked > kept.asked && !newest.doubted);
+        let newest =
+            self.cache.get(&self.key).filter(|newest| newest.asked > kept.asked && newest.doubted.is_none());
         newest.unwrap_or(kept)
     }
 
@@ -89,12 +90,12 @@ impl Inquiry {
 
     /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.
     fn conclude(&self, reply: Reply, held: Option<Kept>, known: Option<Kept>) -> Kept {
-        let known_fact = known.filter(|known| !known.doubted).and_then(|known| known.answer.last);
+        let known_fact = known.filter(|known| known.doubted.is_none()).and_then(|known| known.answer.last);
         let (answer, epoch) = match (reply.settled, reply.failure) {
-            (Some(settled), _) if settled.reused => {
+            (Some(settled), _) if settled.by.reused && reply.failure.is_none() => {
                 // As old as it was.
                 let held = held.expect("what was said before is held");
-                return Kept { generation: self.generation, doubted: false, ..held };
+                return Kept { generation: self.generation, doubted: None, ..held };
             }
             (Some(settled), failure) => {
                 let status = match failure {
@@ -103,8 +104,8 @@ impl Inquiry {
                     None => settled.status,
                 };
                 match since_learnt(known_fact, &settled) {
-                    Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.epoch),
-                    None => (Answer { last: Some(self.fact(status, &settled)), failure }, settled.epoch),
+                    Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.by.epoch),
+                    None => (Answer { last: Some(self.fact(status, &settled)), failure }, settled.by.epoch),
                 }
             }
             (None, Some(failure)) => (fallback(known, failure), known.map_or(0, |known| known.epoch)),
@@ -116,14 +117,15 @@ impl Inquiry {
     }
 
     fn fact(&self, status: Status, settled: &Settled) -> Fact {
-        Fact { status, observed_at: settled.observed_at, asked_at: self.now.wall, source: settled.source }
+        Fact { status, observed_at: settled.observed_at, asked_at: self.now.wall, source: settled.by.source }
     }
 
     /// An acceptance that counts for every partner, where one was learnt that is enough. Who doubts it asks.
     fn everyones(&self, before: Option<&Kept>) -> Option<Kept> {
-        let key = everyones(&self.key).filter(|_| before.is_none_or(|before| !before.doubted))?;
+        let key = everyones(&self.key)
+            .filter(|_| before.is_none_or(|before| before.doubted.is_none() || !has_accepted(before)))?;
         let kept = self.cache.get(&key)?;
-        let holds = !kept.doubted && kept.by_age(&self.settings, self.now) != Freshness::Hard;
+        let holds = kept.doubted.is_none() && kept.by_age(&self.settings, self.now) != Freshness::Hard;
         let is_enough = self.sources.demand(&self.key).is_met_by(kept.fact()?.status);
         (holds && is_enough).then_some(Kept { generation: self.generation, ..kept })
     }
@@ -135,6 +137,10 @@ pub fn everyones(key: &Key) -> Option<Key> {
     is_billed.then_some(Key { scope: Scope::None, ..*key })
 }
 
+fn has_accepted(kept: &Kept) -> bool {
+    kept.answer.last.is_some_and(|fact| fact.status.is_accepted())
+}
+
 fn accepted(fact: Option<Fact>) -> Option<Status> {
     fact.map(|fact| fact.status).filter(|status| status.is_accepted())
 }
@@ -142,7 +148,7 @@ fn accepted(fact: Option<Fact>) -> Option<Status> {
 /// What was learnt since a local source was last written is newer than what it says.
 fn since_learnt(known: Option<Fact>, settled: &Settled) -> Option<Fact> {
     let learnt = known.filter(|fact| {
-        settled.is_local && fact.source == LEARNED && fact.observed_at > settled.observed_at
+        settled.by.is_local && fact.source == LEARNED && fact.observed_at > settled.observed_at
     })?;
     Some(Fact { status: learnt.status.merged(settled.status), ..learnt })
 }

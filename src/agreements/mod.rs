@@ -47,9 +47,21 @@ pub struct Asking<'s> {
     pub asker: Option<Guid>,
     /// When.
     pub now: Now,
+    /// Until when the answer is waited for.
+    pub until: Instant,
 }
 
-impl Asking<'_> {
+impl<'s> Asking<'s> {
+    /// A question that is asked now, and waited for as long as the settings say.
+    pub fn new(
+        sources: &'s Arc<Sources>,
+        settings: &'s Settings,
+        asker: Option<Guid>,
+        now: Now,
+    ) -> Asking<'s> {
+        Asking { sources, settings, asker, now, until: now.mono + settings.deadline }
+    }
+
     fn generation(&self) -> u64 {
         self.sources.generation.load(Ordering::Acquire)
     }
@@ -106,6 +118,9 @@ impl Agreements {
                 Some(kept) => kept,
                 None => {
                     let mut kept = self.cache.get(&need.key)?;
+                    if self.is_superseded(&need.key, &kept) {
+                        return None;
+                    }
                     match kept.freshness(settings, generation, now) {
                         Freshness::Hard => return None,
                         Freshness::Soft => kept = self.refresh_behind(asking, need.key).unwrap_or(kept),
@@ -118,6 +133,16 @@ impl Agreements {
             answers.push(kept.answer);
         }
         Some(Statuses { answers, stale_max: stale_max(settings) })
+    }
+
+    /// Whether an answer that denies is older than an acceptance that counts for every partner. Looked at only where
+    /// something is about to be denied.
+    fn is_superseded(&self, key: &Key, kept: &Kept) -> bool {
+        let denies = kept.answer.last.is_none_or(|fact| !fact.status.is_accepted());
+        denies
+            && everyones(key)
+                .and_then(|key| self.cache.get(&key))
+                .is_some_and(|shared| shared.doubted.is_none() && shared.asked > kept.asked)
     }
 
     /// Has an answer that still serves asked for again, unless somebody does already. What is kept meanwhile.
@@ -141,7 +166,10 @@ impl Agreements {
         let mut waiting: Vec<(usize, Waiter, Option<Kept>)> = Vec::new();
         for (at, need) in needs.iter().enumerate() {
             let kept = self.cache.get(&need.key);
-            let serves = |kept: &Kept| kept.freshness(settings, generation, now) != Freshness::Hard;
+            let serves = |kept: &Kept| {
+                kept.freshness(settings, generation, now) != Freshness::Hard
+                    && !self.is_superseded(&need.key, kept)
+            };
             if let Some(kept) = kept.filter(serves) {
                 counts.hits += 1;
                 statuses.answers.push(kept.answer);
@@ -149,8 +177,10 @@ impl Agreements {
             }
             counts.misses += 1;
             let fresh = *settings;
+            let looked_at = kept.map(|kept| kept.asked);
             let waiter = self.ask(asking, need.key, Wanted::Fresh, move |kept| {
-                kept.freshness(&fresh, generation, now) != Freshness::Hard
+                // What was found wanting is so still.
+                looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
             statuses.answers.push(fallback(kept, Failure::NotAsked));
             if need.decides {
@@ -183,7 +213,7 @@ impl Agreements {
         let generation = asking.generation();
         self.ask(asking, key, Wanted::Anew, move |kept| {
             let age = until.saturating_duration_since(kept.asked);
-            kept.generation == generation && !kept.doubted && age < recheck_after
+            kept.generation == generation && kept.doubted.is_none() && age < recheck_after
         })
     }
 
@@ -196,7 +226,7 @@ impl Agreements {
         if waiting.is_empty() {
             return;
         }
-        let deadline = tokio::time::Instant::from_std(asking.now.mono + asking.settings.deadline);
+        let deadline = tokio::time::Instant::from_std(asking.until);
         for (at, waiter, kept) in waiting {
             statuses.answers[at] = match tokio::time::timeout_at(deadline, waiter.landed()).await {
                 Ok(Some(landed)) => landed.answer,
@@ -234,16 +264,24 @@ impl Agreements {
     }
 
     /// Learns from the upstream's own answer that an agreement was accepted: what is kept counts at once, beside what was
-    /// known already.
+    /// known already. An acceptance that is not enough for a rule denies nothing: there may be another one.
     pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status) {
         let (now, generation) = (asking.now, asking.generation());
+        let demand = asking.sources.demand(&key);
+        // It stands for what a source would say that costs something to ask, as long as that would say the same.
+        let remote = asking.sources.of(key.party.kind()).iter().find(|source| !source.is_local());
+        let epoch = remote.map_or(0, |source| source.epoch());
         self.cache.change(key, |kept| {
-            let before = kept.and_then(|kept| kept.answer.last).map(|fact| fact.status);
-            let status =
-                before.filter(|status| status.is_accepted()).map_or(status, |old| old.merged(status));
+            let known = kept.filter(|kept| kept.doubted.is_none()).and_then(|kept| kept.answer.last);
+            let before = known.map(|fact| fact.status).filter(|status| status.is_accepted());
+            let status = before.map_or(status, |old| old.merged(status));
+            if !demand.is_met_by(status) {
+                return kept.map(|kept| Kept { doubted: Some(now.mono), ..*kept });
+            }
             let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
             let generation = kept.map_or(generation, |kept| kept.generation.max(generation));
-            Some(Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings))
+            let learnt = Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings);
+            Some(Kept { epoch, ..learnt })
         });
         self.changed();
     }
@@ -257,7 +295,7 @@ impl Agreements {
                     kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.status.is_accepted()))?;
                 let settled = kept.doubt_settled;
                 let again = |at: Instant| now.saturating_duration_since(at) >= settings.recheck_after;
-                settled.is_none_or(again).then_some(Kept { doubted: true, ..*kept })
+                settled.is_none_or(again).then_some(Kept { doubted: Some(now), ..*kept })
             })
         };
         let doubted = doubt(key);
@@ -269,24 +307,16 @@ impl Agreements {
         doubted
     }
 
-    /// Takes from the upstream's own answer that something was accepted which can not be told: what is missing is asked
-    /// for again before its next use.
-    pub fn doubt_missing(&self, key: Key) {
-        let doubted = self.cache.change(key, |kept| {
-            let kept = kept.filter(|kept| kept.answer.last.is_some_and(|fact| !fact.status.is_accepted()))?;
-            Some(Kept { doubted: true, ..*kept })
-        });
-        if doubted {
-            self.changed();
-        }
-    }
-
-    /// Takes a hint that something was accepted at a moment: what was asked before is asked for again before its next use.
-    /// Whether anything was.
-    pub fn hint(&self, key: Key, at: Timestamp) -> bool {
+    /// Takes a hint that something was accepted at a moment, which can not be told: what is missing is asked for again
+    /// before its next use, what is accepted behind it. Whether anything was asked before that moment.
+    pub fn hint(&self, key: Key, at: Timestamp, now: Instant) -> bool {
         let hinted = self.cache.change(key, |kept| {
             let kept = kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.asked_at < at))?;
-            (!kept.doubted).then_some(Kept { doubted: true, ..*kept })
+            let is_accepted = kept.answer.last.is_some_and(|fact| fact.status.is_accepted());
+            Some(match is_accepted {
+                true => Kept { refresh_at: kept.refresh_at.min(now), ..*kept },
+                false => Kept { doubted: Some(now), ..*kept },
+            })
         });
         if hinted {
             self.changed();

@@ -80,7 +80,8 @@ pub fn save(
     write_line(&mut writer, &head)?;
     let mut count = 0;
     for (key, kept) in facts {
-        let Some(fact) = kept.answer.last.filter(|fact| is_kept(fact.source) && !kept.doubted) else {
+        let Some(fact) = kept.answer.last.filter(|fact| is_kept(fact.source) && kept.doubted.is_none())
+        else {
             continue;
         };
         if let Some(line) = line(&key, &fact, kept.epoch) {

@@ -94,13 +94,13 @@ pub struct Sources {
 /// What asking the sources in turn brought.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reply {
-    /// What the source that settled it said.
+    /// What sources told.
     pub settled: Option<Settled>,
-    /// Why nobody could say more.
+    /// Why there may be more, or nothing was told.
     pub failure: Option<Failure>,
 }
 
-/// An answer that needs no further source.
+/// A status that sources told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     /// The status.
@@ -108,12 +108,19 @@ pub struct Settled {
     /// When its source learnt it.
     pub observed_at: Timestamp,
     /// Which source said so.
+    pub by: By,
+}
+
+/// Who said something.
+#[derive(Clone, Copy, Debug)]
+pub struct By {
+    /// The source.
     pub source: Name,
-    /// The source's epoch.
+    /// Its epoch.
     pub epoch: u64,
-    /// Whether the source is local.
+    /// Whether it is local.
     pub is_local: bool,
-    /// Whether the source was not asked, but had said so before.
+    /// Whether it was not asked, but had said so before.
     pub reused: bool,
 }
 
@@ -133,8 +140,9 @@ impl Sources {
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
     }
 
-    /// Asks the sources in turn; the first definite answer wins. Missing needs every source asked before it to have
-    /// been definite: a failed one may hold the acceptance. What is `kept` stands for the source it came from.
+    /// Asks the sources in turn; the first definite answer wins. Missing, and accepted too long ago, need every source
+    /// asked before it to have been definite: a failed one may hold the acceptance. What is `kept` stands for the source it
+    /// came from.
     pub async fn ask(
         &self,
         key: &Key,
@@ -144,7 +152,7 @@ impl Sources {
     ) -> Reply {
         let sources = self.of(key.party.kind());
         let demand = self.demand(key);
-        let mut stack = Stack::default();
+        let mut stack = Stack::new(demand);
         for (at, source) in sources.iter().enumerate() {
             let last = at + 1 == sources.len();
             let again = kept.and_then(|kept| said_before(kept, &**source, demand));
@@ -152,24 +160,17 @@ impl Sources {
                 Some(fact) => Said::Definite { status: fact.status, observed_at: fact.observed_at },
                 None => source.look_up(&Question { key: *key, demand, last, asker, patience }).await,
             };
-            let (settled, failure) = match stack.settle(said) {
-                Some(Said::Definite { status, observed_at }) => (Some((status, observed_at)), None),
-                Some(Said::AtLeast { status, observed_at, failure }) => {
-                    (Some((status, observed_at)), Some(failure))
-                }
-                _ => continue,
-            };
-            let settled = settled.map(|(status, observed_at)| Settled {
-                status,
-                observed_at,
+            let by = By {
                 source: again.map_or(source.name(), |fact| fact.source),
                 epoch: source.epoch(),
                 is_local: source.is_local(),
                 reused: again.is_some(),
-            });
-            return Reply { settled, failure };
+            };
+            if stack.settle(said, by) {
+                break;
+            }
         }
-        Reply { settled: None, failure: stack.failure() }
+        stack.reply()
     }
 }
 
@@ -177,32 +178,61 @@ impl Sources {
 /// upstream is as good as what it would say.
 fn said_before(kept: &Kept, source: &dyn Source, demand: Demand) -> Option<Fact> {
     let fact = kept.answer.last.filter(|_| kept.answer.failure.is_none() && !source.is_local())?;
-    let is_its_own = fact.source == source.name() && kept.epoch == source.epoch();
+    let is_its_own = fact.source == source.name() || fact.source == LEARNED;
     let is_enough = !fact.status.is_accepted() || demand.is_met_by(fact.status);
-    ((is_its_own || fact.source == LEARNED) && is_enough).then_some(fact)
+    (is_its_own && kept.epoch == source.epoch() && is_enough).then_some(fact)
 }
 
 /// What sources asked in turn have said so far.
 #[derive(Debug, Default)]
 pub struct Stack {
-    failure: Option<Failure>,
+    demand: Demand,
+    reply: Reply,
 }
 
 impl Stack {
-    /// Takes what the next source says; `Some` where that settles the question.
-    pub fn settle(&mut self, said: Said) -> Option<Said> {
-        match (said, self.failure) {
-            (Said::Nothing, _) | (Said::Definite { status: Status::Missing(_), .. }, Some(_)) => None,
-            (Said::Failed(why), _) => {
-                self.failure.get_or_insert(why);
-                None
+    /// Nothing was said yet; `demand` is what rules ask of the date.
+    pub fn new(demand: Demand) -> Stack {
+        Stack { demand, reply: Reply::default() }
+    }
+
+    /// Takes what the next source says; whether that settles the question.
+    pub fn settle(&mut self, said: Said, by: By) -> bool {
+        match said {
+            Said::Nothing => false,
+            Said::Failed(why) => {
+                self.reply.failure.get_or_insert(why);
+                false
             }
-            (told, _) => Some(told),
+            Said::AtLeast { status, observed_at, failure } => {
+                self.reply.failure.get_or_insert(failure);
+                self.tell(status, observed_at, by);
+                false
+            }
+            Said::Definite { status: Status::Missing(_), .. } if self.reply.failure.is_some() => false,
+            Said::Definite { status, observed_at } => {
+                self.tell(status, observed_at, by);
+                let is_enough = !status.is_accepted() || self.demand.is_met_by(status);
+                let is_settled = self.reply.failure.is_none() || is_enough;
+                if is_settled {
+                    self.reply.failure = None;
+                }
+                is_settled
+            }
         }
     }
 
-    /// Why a source could not say anything.
-    pub fn failure(&self) -> Option<Failure> {
-        self.failure
+    /// Of what several have told, nothing is lost.
+    fn tell(&mut self, status: Status, observed_at: Timestamp, by: By) {
+        let status = match self.reply.settled {
+            Some(told) => told.status.merged(status),
+            None => status,
+        };
+        self.reply.settled = Some(Settled { status, observed_at, by });
+    }
+
+    /// What came of it.
+    pub fn reply(&self) -> Reply {
+        self.reply
     }
 }

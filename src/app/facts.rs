@@ -25,7 +25,7 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         found.sort_by_key(|(key, _)| format!("{key:?}"));
         let snapshot = shared.snapshot();
         let now = Now::read();
-        let asking = Asking { sources: &snapshot.sources, settings: &snapshot.freshness, asker: None, now };
+        let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
         for (key, kept) in &mut found {
             match facts.act {
                 Act::Show => {}
@@ -81,7 +81,7 @@ fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
             Freshness::Soft => "soft_stale",
             Freshness::Hard => "hard_stale",
         },
-        "doubted": kept.doubted,
+        "doubted": kept.doubted.is_some(),
     });
     let mut put = |name: &str, member: Option<Value>| {
         if let Some(member) = member {

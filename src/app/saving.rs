@@ -113,5 +113,5 @@ pub fn at_start<'s>(
     settings: &'s Settings,
     sources: &'s Arc<crate::agreements::source::Sources>,
 ) -> Asking<'s> {
-    Asking { sources, settings: &settings.agreements.cache, asker: None, now: Now::read() }
+    Asking::new(sources, &settings.agreements.cache, None, Now::read())
 }

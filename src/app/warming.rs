@@ -1,7 +1,7 @@
 //! Warming: what is learnt of many parties beside the requests, in tasks that go on as long as their source does.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::AbortHandle;
@@ -87,8 +87,7 @@ impl Warmer {
         let mut count = 0;
         let read = List::AgreementRecords.read(&self.remote, |records| {
             let (snapshot, now) = (self.shared.snapshot(), Now::read());
-            let asking =
-                Asking { sources: &snapshot.sources, settings: &snapshot.freshness, asker: None, now };
+            let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
             for (key, status) in
                 records.iter().filter_map(|record| warm::of_record(&self.center, record, now.wall))
             {
@@ -116,12 +115,7 @@ impl Warmer {
             let key = Key { cloud: self.center.cloud, agreement: MPA, party, scope };
             // Twice a minute at most it is tried again: requests come first.
             for _ in 0..30 {
-                let asking = Asking {
-                    sources: &snapshot.sources,
-                    settings: &snapshot.freshness,
-                    asker: None,
-                    now: Now::read(),
-                };
+                let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
                 let kept = self.shared.agreements.refresh(&asking, key).await;
                 if kept.is_some_and(|kept| kept.answer.failure.is_none()) {
                     count += 1;
@@ -146,7 +140,7 @@ impl Warmer {
                     continue;
                 }
                 for (key, _) in self.shared.agreements.find(MCA, PartnerRef::Tenant(customer)) {
-                    count += usize::from(self.shared.agreements.hint(key, at));
+                    count += usize::from(self.shared.agreements.hint(key, at, Instant::now()));
                 }
             }
         });

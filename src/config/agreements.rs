@@ -49,7 +49,7 @@ pub fn agreements(
     section: &Section<'_>,
     folder: &Path,
     now: Timestamp,
-    defaults: Defaults,
+    defaults: Defaults<'_>,
 ) -> Option<Agreements> {
     let reader = section.reader();
     let mut ledgers: Vec<LedgerSource> = Vec::new();
@@ -130,7 +130,7 @@ fn source(
     node: &Node,
     folder: &Path,
     now: Timestamp,
-    defaults: Defaults,
+    defaults: Defaults<'_>,
 ) -> Option<Read> {
     const TYPES: [&str; 3] = ["file", "partner_center", "http"];
     let section = reader.section(node)?;

@@ -175,7 +175,7 @@ fn read(
     let defaults = Defaults {
         partner: upstream.as_ref().and_then(|upstream| upstream.billing_partner),
         region: upstream.as_ref().and_then(|upstream| upstream.region),
-        only_caller: known.is_some_and(|known| known.known.len() == 1 && known.unlisted.is_none()),
+        partners: known,
     };
     let agreements = section
         .nested("agreements", |agreements| agreements::agreements(agreements, folder, now, defaults))

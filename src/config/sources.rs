@@ -16,6 +16,7 @@ use crate::config::node::{Node, Value};
 use crate::config::read::{Reader, Section, TIMEOUTS, resolve};
 use crate::config::{service, trust};
 use crate::fetch::Endpoint;
+use crate::identity::Partners;
 use crate::policy::agreement::{Cloud, Region};
 use crate::policy::id::{Guid, Name};
 use crate::remote::client;
@@ -35,13 +36,25 @@ const CUSTOMER_TEMPLATE: &str = "117a77b0-9360-443b-8795-c6dedc750cf9";
 
 /// What other sections say that sources start from.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Defaults {
+pub struct Defaults<'p> {
     /// `upstream.billing_partner`.
     pub partner: Option<Guid>,
     /// `upstream.region`.
     pub region: Option<Region>,
+    /// The partners, whose regions they say.
+    pub partners: Option<&'p Partners>,
+}
+
+impl Defaults<'_> {
+    /// The region of a partner's orders.
+    fn region_of(&self, partner: Guid) -> Option<Region> {
+        self.region.or_else(|| self.partners?.find(partner)?.profile.region)
+    }
+
     /// Whether only one partner can call.
-    pub only_caller: bool,
+    fn has_only_one_caller(&self) -> bool {
+        self.partners.is_some_and(|partners| partners.known.len() == 1 && partners.unlisted.is_none())
+    }
 }
 
 /// A source that is asked over the network.
@@ -114,7 +127,7 @@ pub fn partner_center(
     section: Section<'_>,
     name: Name,
     folder: &Path,
-    defaults: Defaults,
+    defaults: Defaults<'_>,
 ) -> Option<RemoteSource> {
     let reader = section.reader();
     let insecure = section.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
@@ -142,10 +155,11 @@ pub fn partner_center(
     section.finish();
     let (url, token_node, common) = (url?, token_node?, common?);
     let identity = service::token(reader, token_node, folder, &url)?;
+    let partner = partner.or(defaults.partner)?;
     let settings = partner_center::Settings {
         name,
-        partner: partner.or(defaults.partner)?,
-        region: own_region.or(defaults.region),
+        partner,
+        region: own_region.or_else(|| defaults.region_of(partner)),
         cloud: cloud.unwrap_or(Cloud::Commercial),
         not_applicable: not_applicable.unwrap_or_default(),
         terms: Terms {
@@ -167,7 +181,7 @@ pub fn partner_center(
 }
 
 /// Reads a source of type `http`, whose `type` was read.
-pub fn http(section: Section<'_>, name: Name, folder: &Path, defaults: Defaults) -> Option<RemoteSource> {
+pub fn http(section: Section<'_>, name: Name, folder: &Path, defaults: Defaults<'_>) -> Option<RemoteSource> {
     let reader = section.reader();
     let insecure = section.get("insecure_plaintext", |node| reader.flag(node)).unwrap_or(false);
     let url = section.require("url", |node| template(reader, node, insecure));
@@ -248,7 +262,7 @@ impl Common {
     }
 }
 
-fn common(section: &Section<'_>, folder: &Path, defaults: Defaults) -> Option<Common> {
+fn common(section: &Section<'_>, folder: &Path, defaults: Defaults<'_>) -> Option<Common> {
     let reader = section.reader();
     let per_minute = section.get("requests_per_minute", |node| reader.number(node, 1..=1_000_000));
     let share = section.get("caller_share", |node| reader.number(node, 1..=100));
@@ -256,7 +270,7 @@ fn common(section: &Section<'_>, folder: &Path, defaults: Defaults) -> Option<Co
     let (ca_file, authorities) = trust::authorities(section, folder)?.unzip();
     let trust = tls::client::load(&tls::client::Settings { ca_file, identity: None });
     let trust = trust.map_err(|why| reader.error(section.span, why, None)).ok()?;
-    let default_share = if defaults.only_caller { 100 } else { CALLER_SHARE };
+    let default_share = if defaults.has_only_one_caller() { 100 } else { CALLER_SHARE };
     let limits = Limits {
         per_minute: per_minute.map_or(PER_MINUTE, |count| count as u32),
         share_percent: share.map_or(default_share, |share| share as u8),

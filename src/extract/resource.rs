@@ -5,8 +5,8 @@ use crate::extract::json::{Document, Value, scalar};
 use crate::extract::moment::moment;
 use crate::extract::refusal::Refusal;
 use crate::policy::Policy;
-use crate::policy::facts::{LINES_MAX, RESELLERS_MAX, Request};
-use crate::policy::operation::{Difference, Endpoint, Resource};
+use crate::policy::facts::{LINES_MAX, NamedReseller, RESELLERS_MAX, Request};
+use crate::policy::operation::{Difference, Endpoint, Resource, Scalar};
 
 /// A resource that says nothing of its request; holds nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,9 @@ pub fn enrich(
             let etag = etag.map(str::to_owned).or_else(|| etag_within(&there));
             let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
             let sent = Document::parse(body).map_err(|why| Unusable(why.0))?;
-            let (operation, class) = endpoint.classify_changes(differences(&sent, &there));
-            let request = Request { operation, class, read: Some(kind), unread: None, ..request.clone() };
+            let (operation, class) = endpoint.classify_changes(differences(endpoint, &sent, &there));
+            let mut request = Request { operation, class, read: Some(kind), unread: None, ..request.clone() };
+            request.resellers.extend(resellers_there(policy, endpoint, &sent, &there)?);
             Ok(Enriched { request, etag: Some(etag) })
         }
     }
@@ -88,16 +89,40 @@ fn etag_within(there: &Document<'_>) -> Option<String> {
     }
 }
 
-/// The members that are sent and differ from what is there. What is left out stays as it is.
-fn differences<'d>(sent: &'d Document<'_>, there: &'d Document<'_>) -> impl Iterator<Item = Difference<'d>> {
-    sent.children(0).filter_map(|(at, node)| {
+/// The members that differ from what is there. What is left out stays as it is, unless that wipes it.
+fn differences<'d>(
+    endpoint: &'d Endpoint,
+    sent: &'d Document<'_>,
+    there: &'d Document<'_>,
+) -> impl Iterator<Item = Difference<'d>> {
+    let changed = sent.children(0).filter_map(|(at, node)| {
         let other = there.member(0, &node.key);
         (!same(sent, Some(at), there, other)).then(|| Difference {
             name: &node.key,
             to: scalar(&node.value),
             is_lowered: other.is_some_and(|other| is_lower(&node.value, &there.node(other).value)),
         })
-    })
+    });
+    let wiped = endpoint
+        .wiped
+        .iter()
+        .filter(|name| sent.member(0, name).is_none() && !same(sent, None, there, there.member(0, name)));
+    changed.chain(wiped.map(|name| Difference { name, to: Scalar::Other, is_lowered: false }))
+}
+
+/// Resellers that the resource names and the request leaves as they are.
+fn resellers_there(
+    policy: &Policy,
+    endpoint: &Endpoint,
+    sent: &Document<'_>,
+    there: &Document<'_>,
+) -> Result<Vec<NamedReseller>, Unusable> {
+    let named = resellers_of(policy, endpoint, there, &[]).map_err(|why| Unusable(why.detail))?;
+    let is_left = |named: &NamedReseller| {
+        let top = named.at.split('/').nth(1).unwrap_or("");
+        sent.member(0, top).is_none()
+    };
+    Ok(named.into_iter().filter(is_left).collect())
 }
 
 fn is_lower(sent: &Value<'_>, there: &Value<'_>) -> bool {

@@ -14,6 +14,15 @@ named_enum! {
     }
 }
 
+/// A value that tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A text, in either letter case.
+    Text(String),
+    /// `true` or `false`.
+    Flag(bool),
+}
+
 /// What the answers of one operation tell of its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learning {
@@ -26,7 +35,7 @@ pub struct Learning {
     /// The status of an answer that tells it.
     pub status: u16,
     /// Members that such an answer has, each with one of these values.
-    pub when: Vec<(Pattern, Vec<String>)>,
+    pub when: Vec<(Pattern, Vec<Told>)>,
     /// Where it says when.
     pub date: Option<Pattern>,
 }

@@ -242,6 +242,8 @@ pub struct Endpoint {
     pub reads: Option<Resource>,
     /// What changes are, once the resource is read, beside what shapes say.
     pub changes: Vec<Changes>,
+    /// Members of the resource that are gone when they are left out.
+    pub wiped: Vec<String>,
     /// Members that only the upstream sets: what is sent of them changes nothing.
     pub read_only: Vec<String>,
     /// Whether a request without a body can not be read.

@@ -74,6 +74,7 @@ pub async fn handle(
         now,
         peer,
         took_body: Cell::new(false),
+        waits_since: Cell::new(None),
     };
     let has_body = !request.body().is_end_stream();
     let answer = CatchUnwind(pin!(passage.answer(request))).await;
@@ -235,12 +236,11 @@ impl Passage {
         // The body may have taken its time: what is known is asked as of now, and waited for from now.
         let now = Now::read();
         let (freshness, needs) = (&snapshot.freshness, plan.needs());
-        let asking = Asking {
-            sources: &snapshot.sources,
-            settings: freshness,
-            asker: Some(identified.caller.partner.tenant),
-            now,
-        };
+        let asker = Some(identified.caller.partner.tenant);
+        let mut asking = Asking::new(&snapshot.sources, freshness, asker, now);
+        if let Some(since) = self.waits_since.get() {
+            asking.until = asking.until.min(since + freshness.deadline);
+        }
         let at_hand = agreements.at_hand(&mut self.worker.near_facts.borrow_mut(), &asking, needs);
         let mut statuses = match at_hand {
             Some(statuses) => {

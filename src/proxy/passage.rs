@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::Response;
 use http::header::{HeaderMap, HeaderValue};
@@ -39,6 +40,8 @@ pub struct Passage {
     pub peer: Rc<Peer>,
     /// Whether its body is read, by whomever.
     pub took_body: Cell<bool>,
+    /// Since when it has waited for other servers to know what to decide.
+    pub waits_since: Cell<Option<Instant>>,
 }
 
 /// What is known when the decision is recorded.

@@ -65,12 +65,8 @@ pub async fn answer(
     };
     let plan =
         policy.plan(Facts { caller, request: &request, at: now.wall }).expect("one party needs few statuses");
-    let asking = Asking {
-        sources: &snapshot.sources,
-        settings: &snapshot.freshness,
-        asker: Some(caller.partner.tenant),
-        now,
-    };
+    let asker = Some(caller.partner.tenant);
+    let asking = Asking::new(&snapshot.sources, &snapshot.freshness, asker, now);
     let (statuses, _) = shared.agreements.look_up(&asking, plan.needs()).await;
     let decision = plan.decide(&statuses);
 

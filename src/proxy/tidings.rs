@@ -13,7 +13,7 @@ use crate::extract::moment::moment;
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::policy::facts::Caller;
 use crate::policy::id::Guid;
-use crate::policy::learning::{By, Learning};
+use crate::policy::learning::{By, Learning, Told};
 use crate::policy::operation::{CustomerAt, OperationId};
 use crate::policy::path::Path;
 use crate::policy::pattern::{Pattern, Step};
@@ -90,7 +90,7 @@ impl Tidings {
         let now = Now::read();
         let accepted = (status == learning.status).then(|| accepted(learning, answer, now)).flatten();
         let agreements = &worker.shared.agreements;
-        let asking = Asking { sources: &snapshot.sources, settings: &snapshot.freshness, asker: None, now };
+        let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
         match accepted {
             Some(status) => {
                 agreements.learn(&asking, key, status);
@@ -99,7 +99,9 @@ impl Tidings {
                 }
                 worker.shared.metrics.learnt(key.agreement.as_str());
             }
-            None if learning.by == By::Attestation => agreements.doubt_missing(key),
+            None if learning.by == By::Attestation => {
+                agreements.hint(key, now.wall, now.mono);
+            }
             // That a customer has not accepted directly says nothing of attestations.
             None => {}
         }
@@ -133,10 +135,13 @@ fn customer(learning: &Learning, path: &str) -> Option<Guid> {
 
 /// What an answer tells, if it is of the right kind and not of the future.
 fn accepted(learning: &Learning, answer: &Value, now: Now) -> Option<Status> {
-    let holds = |(place, values): &(Pattern, Vec<String>)| match at(answer, place) {
-        Some(Value::String(text)) => values.iter().any(|value| value.eq_ignore_ascii_case(text)),
-        Some(found @ (Value::Bool(_) | Value::Number(_))) => values.contains(&found.to_string()),
+    let is = |told: &Told, found: &Value| match (told, found) {
+        (Told::Text(wanted), Value::String(text)) => wanted.eq_ignore_ascii_case(text),
+        (Told::Flag(wanted), Value::Bool(flag)) => wanted == flag,
         _ => false,
+    };
+    let holds = |(place, values): &(Pattern, Vec<Told>)| {
+        at(answer, place).is_some_and(|found| values.iter().any(|told| is(told, found)))
     };
     if !learning.when.iter().all(holds) {
         return None;

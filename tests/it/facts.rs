@@ -101,7 +101,7 @@ fn need(bits: u128) -> Need {
 
 /// A question of no caller in particular.
 fn asking<'s>(sources: &'s Arc<Sources>, settings: &'s Settings, now: Now) -> Asking<'s> {
-    Asking { sources, settings, asker: Some(Guid::from_bits(7)), now }
+    Asking::new(sources, settings, Some(Guid::from_bits(7)), now)
 }
 
 /// The answer to one need, waited for.

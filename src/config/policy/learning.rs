@@ -1,10 +1,10 @@
 //! The key `learns` of an operation: which of its answers tell that an agreement was accepted.
 
-use crate::config::node::Node;
+use crate::config::node::{Node, Value};
 use crate::config::policy::places::pattern;
 use crate::config::read::Reader;
 use crate::policy::id::Name;
-use crate::policy::learning::{By, Learning};
+use crate::policy::learning::{By, Learning, Told};
 use crate::policy::operation::CustomerAt;
 
 /// Reads `learns`. The customer has to stand in the path: a body could name another one than the upstream acted for.
@@ -26,9 +26,13 @@ pub fn learning(reader: &Reader, node: &Node, customer: &CustomerAt) -> Option<L
             reader.error(node.span, "an answer that tells it has at least one member that says so", None);
         }
         let read = entries.iter().map(|(key, value)| {
-            let place = Node { span: key.span, value: crate::config::node::Value::Text(key.text.clone()) };
+            let place = Node { span: key.span, value: Value::Text(key.text.clone()) };
             let place = pattern(reader, &place)?;
-            Some((place, reader.list(value, |item| reader.text(item))?))
+            let told = |item: &Node| match item.value {
+                Value::Bool(flag) => Some(Told::Flag(flag)),
+                _ => Some(Told::Text(reader.text(item)?)),
+            };
+            Some((place, reader.list(value, told)?))
         });
         read.collect::<Option<Vec<_>>>()
     });

@@ -74,6 +74,7 @@ impl Operations {
             };
             reader.choice(node, parse, &["required", "optional"])
         });
+        let wiped = section.get("wiped", |node| reader.list(node, |item| reader.text(item)));
         let read_only = section.get("read_only", |node| reader.list(node, |item| reader.text(item)));
         let customer_node = section.node("customer");
         let shapes_node = section.node("shapes");
@@ -134,6 +135,7 @@ impl Operations {
             locations,
             reads,
             changes,
+            wiped: wiped.unwrap_or_default(),
             read_only: read_only.unwrap_or_default(),
             body_required,
         });
@@ -203,6 +205,7 @@ impl Operations {
             locations: Locations::of_customer(customer),
             reads: None,
             changes: Vec::new(),
+            wiped: Vec::new(),
             read_only: Vec::new(),
             body_required: false,
         });
