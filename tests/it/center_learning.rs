@@ -195,7 +195,8 @@ fn what_is_no_acceptance_of_this_partners_customer_lifts_nothing() {
     let echoed = as_fault(&good().to_string());
     // What the list of attestations holds then but can not be read leaves it open whether there is one.
     let unclear = ["no date that can be read", "no date", "no type", "not at the top", "a list of types"];
-    let rows: Vec<(&str, Value, Vec<(&str, &str)>)> = vec![
+    type Row<'r> = (&'r str, Value, Vec<(&'r str, &'r str)>);
+    let rows: Vec<Row<'_>> = vec![
         ("another type", attestation("MicrosoftCloudAgreement", TEMPLATE, DATE), vec![]),
         ("another template", attestation(MCA, "998b88de-aa99-4388-a42c-1b3517d49490", DATE), vec![]),
         ("the future", counting("2099-01-01T00:00:00Z"), vec![]),

@@ -211,7 +211,6 @@ fn others() -> Vec<(&'static str, Key)> {
         ("another cloud", Key { cloud: Cloud::UsGovernment, ..reseller }),
         ("another region", Key { scope: Scope::Region(Region::Japan), ..reseller }),
         ("no region", Key { scope: Scope::None, ..reseller }),
-        ("a billing partner", Key { scope: Scope::Billing(guid(PARTNER)), ..reseller }),
         ("a partner of that id", Key { party: Party::Partner(of(None, MpnId::parse(MPN))), ..reseller }),
         ("a customer", Key { party: party(7), agreement: MPA, ..reseller }),
         ("a reseller without an id", Key { party: Party::Reseller(of(None, None)), ..reseller }),
