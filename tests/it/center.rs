@@ -300,6 +300,17 @@ fn a_known_customer_keeps_ordering_while_nothing_newer_can_be_learnt() {
         });
         (0..20).for_each(|_| order());
     }
+    // One that hangs is waited for, but no longer than look-ups may take.
+    let stage = center(PLENTY, "accepted: 100ms, stale: 1h, deadline: 500ms");
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    stage.standin.fault("GET", "/v1/customers/", "hang", None);
+    let before = asked(&stage);
+    eventually(|| {
+        let started = Instant::now();
+        assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+        assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
+        asked(&stage) > before
+    });
     // Only for so long.
     let stage = center(PLENTY, "accepted: 100ms, stale: 400ms");
     assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
@@ -521,5 +532,25 @@ fn a_connection_that_the_source_has_closed_meanwhile_costs_no_look_up() {
         assert_eq!(said(&stage.order(&customer(number), &[])), is(201, ""));
         stage.standin.pause();
         stage.standin.resume();
+    }
+}
+
+#[test]
+fn a_denial_that_can_not_be_looked_at_again_is_none() {
+    let rules =
+        ["customer-mca", "customer-mca-renewed"].map(|rule| format!("{{ name: {rule}, on_unknown: allow }}"));
+    let lenient = format!("policy: {{ rules: [{}] }}\n", rules.join(", "));
+    for extra in ["", &lenient] {
+        let stage = center_with(PLENTY, "missing: 1h, recheck_after: 1ms", extra, |text| text);
+        let party = unsigned(1);
+        assert_eq!(said(&stage.order(&party, &[])), is(403, "agreement_missing"));
+        stage.standin.fault("GET", "/v1/customers/", "status=403", None);
+        for _ in 0..3 {
+            // Where the last definite answer was "missing", letting pass what is unknown does not apply either.
+            assert_unknown(&stage.order(&party, &[]), extra);
+        }
+        stage.standin.clear_faults();
+        stage.standin.set_direct(&party, true);
+        assert_eq!(stage.order(&party, &[]).status, 201, "{extra}");
     }
 }

@@ -261,3 +261,59 @@ fn an_attestation_that_can_not_be_read_has_the_customer_looked_up() {
     assert_eq!(stage.order(&party, &[]).status, 201);
     assert_eq!(asked(&stage), (2, 2));
 }
+
+#[test]
+fn what_may_tell_something_is_asked_for_as_it_is() {
+    let stage = center(PLENTY, "");
+    let direct = format!("/v1/customers/{CUSTOMER}/directSignedMicrosoftCustomerAgreementStatus");
+    let list = format!("/v1/customers/{CUSTOMER}/agreements?agreementType=MicrosoftCustomerAgreement");
+    for (method, path, expected) in [
+        ("GET", direct.as_str(), "identity"),
+        ("POST", &format!("/v1/customers/{CUSTOMER}/agreements"), "identity"),
+        ("POST", &orders(CUSTOMER), "identity"),
+        ("GET", &list, "gzip, br"),
+    ] {
+        let body = if method == "GET" { String::new() } else { order() };
+        stage.standin.recorded();
+        stage.send(method, path, &[("Accept-Encoding", "gzip, br")], body.as_bytes());
+        let recorded = stage.standin.recorded();
+        let passed = recorded.last().unwrap();
+        assert_eq!((passed.method.as_str(), passed.target.as_str()), (method, path));
+        let encodings: Vec<_> = passed
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "accept-encoding")
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        assert_eq!(encodings, [expected], "{method} {path}");
+    }
+}
+
+#[test]
+fn a_read_that_tells_nothing_lifts_nothing() {
+    let stage = center(PLENTY, FOR_EVER);
+    let party = unsigned(1);
+    assert_eq!(stage.order(&party, &[]).status, 403);
+    let path = format!("/v1/customers/{party}/directSignedMicrosoftCustomerAgreementStatus");
+    let told = |text: &str| as_fault(text);
+    for (method, fault) in [
+        ("GET", "gzip".to_owned()),
+        ("GET", told("{\"isSigned\":false}")),
+        ("GET", told("{\"isSigned\":1}")),
+        ("GET", told("{\"isSigned\":[true]}")),
+        ("GET", told("{\"isSigned\":null}")),
+        ("GET", told("[{\"isSigned\":true}]")),
+        ("GET", told("{\"a\":{\"isSigned\":true}}")),
+        ("GET", told("{\"isSigned\":true")),
+        ("GET", "nocontent".to_owned()),
+        ("GET", "status=403".to_owned()),
+        ("HEAD", "hop".to_owned()),
+    ] {
+        stage.send(method, &path, &[("Standin-Fault", &fault)], b"");
+        assert_eq!(stage.order(&party, &[]).status, 403, "{method} {fault}");
+    }
+    let path = format!("/v1/customers/{party}/directSigned");
+    stage.send("GET", &path, &[("Standin-Fault", &told("{\"isSigned\":true}"))], b"");
+    assert_eq!(stage.order(&party, &[]).status, 403, "another path");
+    assert_eq!(asked(&stage).1, 1);
+}

@@ -170,6 +170,13 @@ fn a_cart_that_can_not_be_read_is_not_known_to_need_nothing() {
         let answer = checkout(&stage, CUSTOMER, &[]);
         assert_unknown(&answer, &fault);
         assert_eq!(answer.json()["findings"][0]["rule"], "reseller-mpa", "{fault}");
+        let records = stage.records();
+        let record = records.iter().rfind(|record| record["kind"] == "decision").unwrap();
+        assert_eq!(
+            (&record["unread"], &record["unread_because"]),
+            (&json!("cart"), &json!("source")),
+            "{fault}"
+        );
         assert_eq!(stage.standin.mutation_count(), orders, "{fault}");
         // That the customer has accepted nothing is known all the same.
         let denied = checkout(&stage, &unsigned(1), &[]);
@@ -283,5 +290,20 @@ fn a_checkout_is_read_however_its_path_is_spelled() {
         let answer = stage.send("POST", &path, &[], body.to_string().as_bytes());
         assert_eq!(answer.status, 403, "{body}: {answer:?}");
         assert_eq!(answer.json()["code"], 900_123);
+    }
+}
+
+#[test]
+fn who_can_not_be_told_is_told_so_in_the_callers_language() {
+    let stage = center(PLENTY, "");
+    stage.standin.fault("GET", "/carts/", "status=404", None);
+    for (locale, text) in [
+        ("en", "What the purchase is made of could not be read"),
+        ("fr-FR", "Le contenu de l'achat n'a pas pu être lu"),
+    ] {
+        let answer = checkout(&stage, CUSTOMER, &[("X-Locale", locale)]);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with(text), "{locale}: {detail}");
+        assert_eq!(answer.json()["findings"][0]["party"], Value::Null, "it is not known who");
     }
 }
