@@ -274,3 +274,60 @@ fn a_reload_keeps_what_partner_center_said() {
     assert_eq!(stage.order(CUSTOMER, &[]).json()["code"], json!(13605));
     assert_eq!(asked(&stage), (2, 2));
 }
+
+#[test]
+fn a_reload_while_somebody_is_looked_up_loses_no_answer() {
+    let stage = center(PLENTY, "deadline: 15s");
+    let cart = format!("/v1/customers/{CUSTOMER}/carts/k1/checkout");
+    stage.standin.fault("GET", "/v1/customers/", "hold", Some(3));
+    std::thread::scope(|scope| {
+        // The cart is held, and both questions of the order.
+        let ordering = scope.spawn(|| stage.order(CUSTOMER, &[]).status);
+        eventually(|| asked(&stage) == (1, 1));
+        let checking_out = scope.spawn(|| stage.send("POST", &cart, &[], b"").status);
+        eventually(|| stage.standin.count("cart") == 1);
+        assert_eq!(stage.reload().status, 200);
+        // Who comes with the new configuration does not wait for the old one's question.
+        assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+        stage.standin.release();
+        assert_eq!((ordering.join().unwrap(), checking_out.join().unwrap()), (201, 201));
+    });
+    let (direct, attested) = asked(&stage);
+    assert!(direct <= 3 && attested <= 3, "{direct} {attested}");
+}
+
+#[test]
+fn a_source_that_says_when_to_come_back_is_asked_again_then() {
+    let stage = center(PLENTY, "deadline: 300ms");
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    // The first two were looked up; of the next ones none is, until a minute is over or it is lifted.
+    stage.standin.throttle(Some(0));
+    assert_unknown(&stage.order(&customer(1), &[]), "throttled");
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
+    let throttled = stage.standin.count("throttled");
+    for number in 2..30 {
+        assert_unknown(&stage.order(&customer(number), &[]), "throttled");
+    }
+    assert_eq!(stage.standin.count("throttled"), throttled, "it was left alone");
+}
+
+#[test]
+fn forty_customers_at_once_are_looked_up_side_by_side() {
+    const AT_A_TIME: u32 = 16;
+    let stage = center(PLENTY, "deadline: 15s");
+    stage.standin.fault("GET", "/v1/customers/", "hold", Some(AT_A_TIME));
+    let sum = || asked(&stage).0 + asked(&stage).1;
+    std::thread::scope(|scope| {
+        let stage = &stage;
+        let ordering: Vec<_> =
+            (0..40).map(|number| scope.spawn(move || stage.order(&customer(number), &[]).status)).collect();
+        eventually(|| sum() == u64::from(AT_A_TIME));
+        eventually(|| stage.metric("countersign_requests_in_flight") >= 40.0);
+        assert_eq!(sum(), u64::from(AT_A_TIME), "and no more than that");
+        stage.standin.release();
+        for (number, order) in ordering.into_iter().enumerate() {
+            assert_eq!(order.join().unwrap(), 201, "{number}");
+        }
+    });
+    assert_eq!(asked(&stage), (40, 40));
+}
