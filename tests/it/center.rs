@@ -526,16 +526,6 @@ fn a_caller_that_hangs_up_cancels_no_look_up_of_others() {
 }
 
 #[test]
-fn a_connection_that_the_source_has_closed_meanwhile_costs_no_look_up() {
-    let stage = center(PLENTY, "");
-    for number in 1..4 {
-        assert_eq!(said(&stage.order(&customer(number), &[])), is(201, ""));
-        stage.standin.pause();
-        stage.standin.resume();
-    }
-}
-
-#[test]
 fn a_denial_that_can_not_be_looked_at_again_is_none() {
     let rules =
         ["customer-mca", "customer-mca-renewed"].map(|rule| format!("{{ name: {rule}, on_unknown: allow }}"));
