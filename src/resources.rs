@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ETAG, HeaderName, HeaderValue};
+use http::header::ETAG;
 use tokio::runtime::Handle;
 
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
 use crate::policy::operation::Resource;
-use crate::random::guid;
-use crate::remote::client::{Asked, Remote, Settings};
+use crate::remote::client::{Asked, Remote, Settings, ids};
 use crate::service::Service;
 use crate::service::settings::Settings as Identity;
 
@@ -59,12 +58,7 @@ impl Resources {
     /// Reads the resource that a request is about, now: a cart can change through another door at any time, so that what
     /// was read before is worth nothing. It is not waited for beyond `patience`.
     pub async fn read(&self, path: String, asker: Guid, patience: Duration) -> Result<Read, Failure> {
-        let id = || HeaderValue::from_str(guid().text().as_str()).expect("a GUID is plain text");
-        let headers = vec![
-            (HeaderName::from_static("ms-requestid"), id()),
-            (HeaderName::from_static("ms-correlationid"), id()),
-        ];
-        let asked = Asked { target: path, headers, asker: Some(asker), patience };
+        let asked = Asked { target: path, headers: ids(), asker: Some(asker), patience, leave: None };
         let remote = Arc::clone(&self.remote);
         let reading = self.control.spawn(async move { remote.get(&asked).await });
         let answer = match tokio::time::timeout(patience, reading).await {

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -34,6 +35,13 @@ pub struct Settings {
     pub recheck_after: Duration,
     /// The longest a request waits for look-ups.
     pub deadline: Duration,
+}
+
+impl Settings {
+    /// The greatest age of an acceptance that serves.
+    pub fn stale_max(&self) -> SignedDuration {
+        SignedDuration::try_from(self.accepted + self.stale).unwrap_or(SignedDuration::MAX)
+    }
 }
 
 /// What an answer is good for.

@@ -12,13 +12,17 @@ use crate::policy::agreement::Key;
 
 /// Waits for a flight to land; `None` when it was lost.
 #[derive(Clone, Debug)]
-pub struct Waiter(watch::Receiver<Option<Kept>>);
+pub struct Waiter {
+    landing: watch::Receiver<Option<Kept>>,
+    /// Whether somebody else began the flight.
+    pub joined: bool,
+}
 
 impl Waiter {
     /// The answer, once it is there.
     pub async fn landed(mut self) -> Option<Kept> {
         // A sender that is gone means that the task died: not knowing, never "missing".
-        self.0.wait_for(Option::is_some).await.ok().and_then(|kept| *kept)
+        self.landing.wait_for(Option::is_some).await.ok().and_then(|kept| *kept)
     }
 }
 
@@ -53,7 +57,7 @@ impl Flights {
             // One whose task died is still listed: start anew.
             && (receiver.has_changed().is_ok() || receiver.borrow().is_some())
         {
-            return Waiter(receiver.clone());
+            return Waiter { landing: receiver.clone(), joined: true };
         }
         let (sender, receiver) = watch::channel(None);
         under_way.insert(route, receiver.clone());
@@ -66,7 +70,7 @@ impl Flights {
             // Nobody may be waiting any more.
             let _ = sender.send(Some(kept));
         });
-        Waiter(receiver)
+        Waiter { landing: receiver, joined: false }
     }
 
     /// How many are under way.

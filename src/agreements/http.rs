@@ -7,9 +7,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::agreements::partner_center::answers::is_future;
 use crate::agreements::source::{Question, Said, Saying, Source};
-use crate::extract::moment::moment;
+use crate::extract::moment::{is_future, moment};
 use crate::policy::agreement::{Failure, Key, Party, Scope, Status, named_enum};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
@@ -181,10 +180,12 @@ impl HttpSource {
     async fn say(&self, question: &Question) -> Said {
         let Some(target) = self.settings.target.fill(&question.key) else { return Said::Nothing };
         let (asker, patience) = (question.asker, question.patience);
-        let answer = match self.remote.get(&Asked { target, headers: Vec::new(), asker, patience }).await {
-            Ok(answer) => answer,
-            Err(failure) => return Said::Failed(failure),
-        };
+        let answer =
+            match self.remote.get(&Asked { target, headers: Vec::new(), asker, patience, leave: None }).await
+            {
+                Ok(answer) => answer,
+                Err(failure) => return Said::Failed(failure),
+            };
         let said = read(&self.settings, answer.status, &answer.body, Timestamp::now());
         said.unwrap_or_else(|why| {
             let status = answer.status.as_u16();
@@ -235,6 +236,10 @@ impl Source for HttpSource {
 
     fn is_local(&self) -> bool {
         false
+    }
+
+    fn is_ailing(&self) -> bool {
+        self.remote.is_ailing()
     }
 
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {

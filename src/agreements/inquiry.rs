@@ -56,7 +56,8 @@ impl Inquiry {
                     self.wanted == Wanted::Fresh && kept.doubted.is_none() && by_age != Freshness::Hard
                 };
                 let held = before.filter(holds);
-                let patience = self.settings.deadline;
+                // Half of it: an answer has to come before whoever asked gives up.
+                let patience = self.settings.deadline / 2;
                 let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
                 self.conclude(reply, held, self.cache.get(&self.key))
             }
@@ -76,16 +77,19 @@ impl Inquiry {
     }
 
     /// Whether an answer is kept. A failure is only beside what it stands in for, so that names nobody has drive out
-    /// nothing; and where an acceptance still answers by itself, it goes on doing so.
+    /// nothing; where an acceptance still answers by itself, it goes on doing so; and that one caller may not ask is no
+    /// matter of others.
     fn is_kept(&self, kept: &Kept) -> bool {
-        if kept.answer.failure.is_none_or(|failure| failure == Failure::Unrecorded) {
+        let Some(failure) = kept.answer.failure.filter(|failure| *failure != Failure::Unrecorded) else {
             return true;
-        }
-        let still_answers = |known: Kept| {
-            let freshness = known.freshness(&self.settings, self.generation, self.now);
-            freshness != Freshness::Hard && known.fact().is_some_and(|fact| fact.status.is_accepted())
         };
-        kept.answer.last.is_some() && !self.cache.get(&self.key).is_some_and(still_answers)
+        let still_answers = |known: Kept| {
+            let holds = known.doubted.is_none() && known.by_age(&self.settings, self.now) != Freshness::Hard;
+            holds && known.fact().is_some_and(|fact| fact.status.is_accepted())
+        };
+        !failure.is_own()
+            && kept.answer.last.is_some()
+            && !self.cache.get(&self.key).is_some_and(still_answers)
     }
 
     /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.

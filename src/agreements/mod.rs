@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
@@ -132,7 +132,7 @@ impl Agreements {
             };
             answers.push(kept.answer);
         }
-        Some(Statuses { answers, stale_max: stale_max(settings) })
+        Some(Statuses { answers, stale_max: settings.stale_max() })
     }
 
     /// Whether an answer that denies is older than an acceptance that counts for every partner. Looked at only where
@@ -143,6 +143,18 @@ impl Agreements {
             && everyones(key)
                 .and_then(|key| self.cache.get(&key))
                 .is_some_and(|shared| shared.doubted.is_none() && shared.asked > kept.asked)
+    }
+
+    /// Why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
+    /// likely to now.
+    fn serves_stale(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> Option<Failure> {
+        let fact = kept.answer.last.filter(|fact| fact.status.is_accepted())?;
+        let holds = kept.doubted.is_none()
+            && kept.generation == asking.generation()
+            && asking.now.wall.duration_since(fact.asked_at) <= asking.settings.stale_max()
+            && asking.sources.demand(key).is_met_by(fact.status);
+        let ailing = || asking.sources.are_ailing(key.party.kind()).then_some(Failure::Unavailable);
+        kept.answer.failure.or_else(ailing).filter(|_| holds)
     }
 
     /// Has an answer that still serves asked for again, unless somebody does already. What is kept meanwhile.
@@ -162,8 +174,8 @@ impl Agreements {
         let (settings, now, generation) = (asking.settings, asking.now, asking.generation());
         let mut counts = LookupCounts::default();
         let mut statuses =
-            Statuses { answers: Vec::with_capacity(needs.len()), stale_max: stale_max(settings) };
-        let mut waiting: Vec<(usize, Waiter, Option<Kept>)> = Vec::new();
+            Statuses { answers: Vec::with_capacity(needs.len()), stale_max: settings.stale_max() };
+        let mut waiting = Vec::new();
         for (at, need) in needs.iter().enumerate() {
             let kept = self.cache.get(&need.key);
             let serves = |kept: &Kept| {
@@ -182,9 +194,13 @@ impl Agreements {
                 // What was found wanting is so still.
                 looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
+            if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {
+                statuses.answers.push(fallback(kept, failure));
+                continue;
+            }
             statuses.answers.push(fallback(kept, Failure::NotAsked));
             if need.decides {
-                waiting.push((at, waiter, kept));
+                waiting.push((at, need.key, waiter, kept));
             }
         }
         self.wait(asking, waiting, &mut statuses).await;
@@ -202,7 +218,7 @@ impl Agreements {
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            waiting.push((at, self.ask_again(asking, key), self.cache.get(&key)));
+            waiting.push((at, key, self.ask_again(asking, key), self.cache.get(&key)));
         }
         self.wait(asking, waiting, statuses).await;
     }
@@ -220,15 +236,25 @@ impl Agreements {
     async fn wait(
         &self,
         asking: &Asking<'_>,
-        waiting: Vec<(usize, Waiter, Option<Kept>)>,
+        waiting: Vec<(usize, Key, Waiter, Option<Kept>)>,
         statuses: &mut Statuses,
     ) {
         if waiting.is_empty() {
             return;
         }
         let deadline = tokio::time::Instant::from_std(asking.until);
-        for (at, waiter, kept) in waiting {
-            statuses.answers[at] = match tokio::time::timeout_at(deadline, waiter.landed()).await {
+        for (at, key, waiter, kept) in waiting {
+            let joined = waiter.joined;
+            let landed = tokio::time::timeout_at(deadline, waiter.landed()).await;
+            let landed = match landed {
+                // Somebody else had asked too much: that is no matter of this caller's.
+                Ok(Some(landed)) if joined && landed.answer.failure == Some(Failure::Throttled) => {
+                    let waiter = self.ask_again(asking, key);
+                    tokio::time::timeout_at(deadline, waiter.landed()).await
+                }
+                landed => landed,
+            };
+            statuses.answers[at] = match landed {
                 Ok(Some(landed)) => landed.answer,
                 Ok(None) => fallback(kept, Failure::Source),
                 // The flight goes on for the next request.
@@ -266,7 +292,8 @@ impl Agreements {
     /// Learns from the upstream's own answer that an agreement was accepted: what is kept counts at once, beside what was
     /// known already. An acceptance that is not enough for a rule denies nothing: there may be another one.
     pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status) {
-        let (now, generation) = (asking.now, asking.generation());
+        // Of the sources in force now: who learns may work with older ones.
+        let (now, generation) = (asking.now, self.generations.load(Ordering::Acquire));
         let demand = asking.sources.demand(&key);
         // It stands for what a source would say that costs something to ask, as long as that would say the same.
         let remote = asking.sources.of(key.party.kind()).iter().find(|source| !source.is_local());
@@ -279,7 +306,6 @@ impl Agreements {
                 return kept.map(|kept| Kept { doubted: Some(now.mono), ..*kept });
             }
             let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
-            let generation = kept.map_or(generation, |kept| kept.generation.max(generation));
             let learnt = Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings);
             Some(Kept { epoch, ..learnt })
         });
@@ -287,24 +313,26 @@ impl Agreements {
     }
 
     /// Takes from the upstream's own answer that an acceptance may not hold any more: it is asked for again before its
-    /// next use, at most once in `recheck_after`. Whether anything was held that is in doubt now.
+    /// next use, at most once in `recheck_after`. Whether an acceptance is held that it speaks against.
     pub fn doubt(&self, settings: &Settings, key: Key, now: Instant) -> bool {
         let doubt = |key| {
-            self.cache.change(key, |kept| {
+            let mut is_held = false;
+            let doubted = self.cache.change(key, |kept| {
                 let kept =
                     kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.status.is_accepted()))?;
-                let settled = kept.doubt_settled;
+                is_held = true;
                 let again = |at: Instant| now.saturating_duration_since(at) >= settings.recheck_after;
-                settled.is_none_or(again).then_some(Kept { doubted: Some(now), ..*kept })
-            })
+                kept.doubt_settled.is_none_or(again).then_some(Kept { doubted: Some(now), ..*kept })
+            });
+            (is_held, doubted)
         };
-        let doubted = doubt(key);
+        let (is_held, doubted) = doubt(key);
         // What all partners share is in doubt with it; what they have of their own is not.
-        let doubted = everyones(&key).map(doubt).unwrap_or(false) || doubted;
-        if doubted {
+        let (_, also) = everyones(&key).map(doubt).unwrap_or_default();
+        if doubted || also {
             self.changed();
         }
-        doubted
+        is_held
     }
 
     /// Takes a hint that something was accepted at a moment, which can not be told: what is missing is asked for again
@@ -365,16 +393,13 @@ impl Agreements {
         self.asked().wrapping_add(self.changes.load(Ordering::Acquire) << 32)
     }
 
-    /// Takes a fact that was learnt earlier or elsewhere, unless a newer one is there. Before its first use it is held
+    /// Takes a fact that was learnt earlier or elsewhere, unless one of these sources is there already. Before its first use it is held
     /// against the sources that cost nothing to ask.
     pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) {
         let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
         let Some(asked) = asking.now.mono.checked_sub(age) else { return };
         let kept = Kept::new(&key, Answer::known(fact), asked, 0, asking.settings);
         self.cache.put(key, Kept { epoch, ..kept });
+        self.changed();
     }
-}
-
-fn stale_max(settings: &Settings) -> SignedDuration {
-    SignedDuration::try_from(settings.accepted + settings.stale).unwrap_or(SignedDuration::MAX)
 }

@@ -8,7 +8,7 @@ use crate::policy::agreement::Key;
 
 /// How many copies a worker has.
 const SLOTS: usize = 1024;
-/// How old a copy may be. Another worker may have learnt better meanwhile, so it is less than any `recheck_after`.
+/// How old a copy may be. Another worker may have asked again meanwhile.
 const COPY_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Copies of facts, each in the one place that its key hashes to. They stay on their worker's thread.

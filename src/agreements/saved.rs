@@ -150,7 +150,7 @@ pub fn load(
     if head.is_none_or(|head| head.form != FORM) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no saved facts"));
     }
-    let oldest = SignedDuration::try_from(settings.accepted + settings.stale).unwrap_or(SignedDuration::MAX);
+    let oldest = settings.stale_max();
     let holds = |saved: &Saved| {
         let age = now.duration_since(saved.fact.asked_at);
         let source = saved.fact.source;

@@ -68,6 +68,11 @@ pub trait Source: Debug + Send + Sync {
     /// Whether asking costs nothing: then nothing that it said is used again in its place.
     fn is_local(&self) -> bool;
 
+    /// Whether asking it now is likely to take long and bring nothing.
+    fn is_ailing(&self) -> bool {
+        false
+    }
+
     /// Asks where an agreement stands.
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a>;
 }
@@ -138,6 +143,11 @@ impl Sources {
     pub fn demand(&self, key: &Key) -> Demand {
         let fits = |of: &&(Agreement, PartyKind, Demand)| of.0 == key.agreement && of.1 == key.party.kind();
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
+    }
+
+    /// Whether a source is likely to take long and bring nothing.
+    pub fn are_ailing(&self, kind: PartyKind) -> bool {
+        self.of(kind).iter().any(|source| source.is_ailing())
     }
 
     /// Asks the sources in turn; the first definite answer wins. Missing, and accepted too long ago, need every source

@@ -29,6 +29,8 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         for (key, kept) in &mut found {
             match facts.act {
                 Act::Show => {}
+                // What all partners share was learnt from the upstream: no source is asked for it.
+                Act::Refresh if is_shared(key) => {}
                 Act::Refresh => *kept = shared.agreements.refresh(&asking, *key).await.unwrap_or(*kept),
                 Act::Forget => shared.agreements.forget(key),
             }
@@ -43,6 +45,10 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         };
         let _ = answer.send(report);
     });
+}
+
+fn is_shared(key: &Key) -> bool {
+    matches!((key.party, key.scope), (Party::Customer(_), Scope::None))
 }
 
 /// One fact, with when it will be asked for again.

@@ -244,7 +244,7 @@ impl Control {
             tokio::select! {
                 Some(command) = commands.recv() => self.obey(command).await,
                 _ = looks.tick() => self.look_at_files().await,
-                _ = saves.tick() => self.saving.save_now_and_then(&self.in_force.settings),
+                _ = saves.tick() => self.saving.save_now_and_then(&self.in_force.settings).await,
                 signal = signals.next() => match signal {
                     Signal::Reload => {
                         if let Err(error) = self.shared.audit.reopen() {

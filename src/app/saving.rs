@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::agreements::saved;
+use crate::agreements::source::Sources;
 use crate::agreements::{Agreements, Asking};
 use crate::app::sources::Asked;
 use crate::clock::Now;
@@ -24,7 +25,7 @@ pub struct Saving {
     shared: Arc<Shared>,
     /// The state of knowledge that was saved last.
     saved: u64,
-    under_way: Option<JoinHandle<bool>>,
+    under_way: Option<(u64, JoinHandle<bool>)>,
 }
 
 impl Saving {
@@ -34,29 +35,33 @@ impl Saving {
     }
 
     /// Saves beside everything else, unless nothing was learnt since or the last saving is not over.
-    pub fn save_now_and_then(&mut self, settings: &Settings) {
+    pub async fn save_now_and_then(&mut self, settings: &Settings) {
+        if let Some((state, saving)) = self.under_way.take_if(|(_, saving)| saving.is_finished())
+            && saving.await.is_ok_and(|saved| saved)
+        {
+            self.saved = state;
+        }
         let state = self.shared.agreements.state();
-        let is_busy = self.under_way.as_ref().is_some_and(|saving| !saving.is_finished());
-        let Some(path) = settings.agreements.saved.clone().filter(|_| state != self.saved && !is_busy) else {
-            return;
-        };
-        self.saved = state;
-        let (shared, ledgers) = (Arc::clone(&self.shared), ledger_names(settings));
-        self.under_way = Some(tokio::task::spawn_blocking(move || {
-            save(&shared.agreements, &shared.metrics, &path, &ledgers)
-        }));
+        if state != self.saved && self.under_way.is_none() {
+            self.under_way = self.begin(settings).map(|saving| (state, saving));
+        }
     }
 
     /// Saves at the end, after whatever is under way.
     pub async fn finish(mut self, settings: &Settings) {
-        if let Some(saving) = self.under_way.take() {
+        if let Some((_, saving)) = self.under_way.take() {
             let _ = saving.await;
         }
-        let Some(path) = settings.agreements.saved.clone() else { return };
+        if let Some(saving) = self.begin(settings) {
+            let _ = saving.await;
+        }
+    }
+
+    fn begin(&self, settings: &Settings) -> Option<JoinHandle<bool>> {
+        let path = settings.agreements.saved.clone()?;
         let (shared, ledgers) = (Arc::clone(&self.shared), ledger_names(settings));
-        let saving =
-            tokio::task::spawn_blocking(move || save(&shared.agreements, &shared.metrics, &path, &ledgers));
-        let _ = saving.await;
+        let save = move || save(&shared.agreements, &shared.metrics, &path, &ledgers);
+        Some(tokio::task::spawn_blocking(save))
     }
 }
 
@@ -109,9 +114,6 @@ pub fn load(agreements: &Agreements, asking: &Asking<'_>, path: &Path, remotes: 
 }
 
 /// What a start asks for, of nobody in particular.
-pub fn at_start<'s>(
-    settings: &'s Settings,
-    sources: &'s Arc<crate::agreements::source::Sources>,
-) -> Asking<'s> {
+pub fn at_start<'s>(settings: &'s Settings, sources: &'s Arc<Sources>) -> Asking<'s> {
     Asking::new(sources, &settings.agreements.cache, None, Now::read())
 }

@@ -105,9 +105,8 @@ impl SourceStore {
     pub fn report(&self) {
         let remotes = self.running.iter().map(|asked| &asked.remote);
         let reads = self.resources.iter().map(|resources| &resources.remote);
-        for remote in remotes.chain(reads) {
-            self.metrics.remote_open(&remote.settings.name, remote.is_open());
-        }
+        let all = remotes.chain(reads).map(|remote| (remote.settings.name.as_str(), remote.is_open()));
+        self.metrics.remotes_open(all);
     }
 
     fn begin(&self, wanted: &RemoteSource, begun: &[Asked]) -> Asked {

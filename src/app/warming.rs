@@ -12,13 +12,15 @@ use crate::agreements::partner_center::warm::{self, List};
 use crate::app::sources::Asked;
 use crate::clock::Now;
 use crate::config::sources::Kind;
-use crate::policy::agreement::{Fact, Key, MCA, MPA, Party, Scope};
+use crate::policy::agreement::{Fact, Failure, Key, MCA, MPA, Party, Scope};
 use crate::policy::id::PartnerRef;
 use crate::proxy::snapshot::Shared;
 use crate::remote::client::Remote;
 
 /// How long after a look-up that the budget did not leave over the next one is tried.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is.
+const TRIES_MAX: usize = 30;
 
 /// The tasks of the sources in force.
 pub struct Warming {
@@ -70,17 +72,20 @@ struct Warmer {
 
 impl Warmer {
     async fn run(self, settings: warm::Settings) {
-        // What happens while the records are read shows in the audit records after.
-        let mut since = Timestamp::now();
-        if settings.bulk_load {
-            self.load_records().await;
-            self.load_resellers().await;
-        }
-        let Some(every) = settings.audit_poll else { return };
-        loop {
-            tokio::time::sleep(every).await;
-            since = self.poll(since).await;
-        }
+        let load = async {
+            if settings.bulk_load {
+                self.load_records().await;
+                self.load_resellers().await;
+            }
+        };
+        let poll = async {
+            let mut since = Timestamp::now();
+            while let Some(every) = settings.audit_poll {
+                tokio::time::sleep(every).await;
+                since = self.poll(since).await;
+            }
+        };
+        tokio::join!(load, poll);
     }
 
     async fn load_records(&self) {
@@ -113,13 +118,17 @@ impl Warmer {
             let party = Party::Reseller(snapshot.policy.partner_ids(PartnerRef::Mpn(mpn)));
             let scope = self.center.region.map_or(Scope::None, Scope::Region);
             let key = Key { cloud: self.center.cloud, agreement: MPA, party, scope };
-            // Twice a minute at most it is tried again: requests come first.
-            for _ in 0..30 {
+            // What the budget does not leave over is tried again: requests come first.
+            for _ in 0..TRIES_MAX {
                 let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
                 let kept = self.shared.agreements.refresh(&asking, key).await;
-                if kept.is_some_and(|kept| kept.answer.failure.is_none()) {
-                    count += 1;
-                    break;
+                match kept.map(|kept| kept.answer.failure) {
+                    Some(None) => {
+                        count += 1;
+                        break;
+                    }
+                    None | Some(Some(Failure::Throttled | Failure::Unavailable)) => {}
+                    Some(Some(_)) => break,
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -139,9 +148,13 @@ impl Warmer {
                 if at < since - overlap {
                     continue;
                 }
-                for (key, _) in self.shared.agreements.find(MCA, PartnerRef::Tenant(customer)) {
-                    count += usize::from(self.shared.agreements.hint(key, at, Instant::now()));
-                }
+                let own = Key {
+                    cloud: self.center.cloud,
+                    agreement: MCA,
+                    party: Party::Customer(customer),
+                    scope: Scope::Billing(self.center.partner),
+                };
+                count += usize::from(self.shared.agreements.hint(own, at, Instant::now()));
             }
         });
         let read = read.await;

@@ -16,10 +16,11 @@ use crate::identity::claims::TokenFault;
 use crate::judge::{Judged, Known, Question, judge};
 use crate::policy::agreement::{Answer, Status};
 use crate::policy::condition::Truth;
-use crate::policy::decision::{Need, Verdict};
+use crate::policy::decision::{Need, Outcome, Verdict};
 use crate::policy::facts::{Facts, Product};
 use crate::policy::id::Guid;
 use crate::policy::operation::Method;
+use crate::policy::reason::Reason;
 use crate::policy::role::NameSet;
 use crate::policy::rule::{Phase, Rule};
 
@@ -264,7 +265,11 @@ fn rule_text(settings: &Settings, question: &Question, judged: &Judged, at: usiz
     if !operation.class.is_gated() && rule.requires.is_some() {
         format!("does not apply: class {} needs no agreement", operation.class)
     } else if products.chain(request.lines.is_empty().then_some(&Product::Unknown)).any(applies) {
-        if judged.decision.decisive().is_some() {
+        if judged
+            .decision
+            .decisive()
+            .is_some_and(|finding| finding.outcome == Outcome::Unmet(Reason::RoleMissing))
+        {
             "not looked at: a missing role settles it".to_owned()
         } else {
             "applies, but the request names no such party".to_owned()

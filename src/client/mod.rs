@@ -20,7 +20,7 @@ use crate::client::connection::{Hold, Sender};
 use crate::deadline::{Deadlines, Until};
 
 pub use outgoing::Outgoing;
-pub use secured::Secured;
+pub use secured::{Secured, identity_of};
 pub use settings::Settings;
 
 /// The most idle connections that a worker keeps.

@@ -22,7 +22,7 @@ pub struct Secured {
     name: ServerName<'static>,
     http2: bool,
     /// Identity of the files that it was read from.
-    read: Vec<u8>,
+    read: String,
 }
 
 /// The same if the same was read: a reload that changes nothing here ends no connection.
@@ -56,7 +56,8 @@ impl Secured {
     }
 }
 
-fn identity_of(settings: &Settings) -> io::Result<Vec<u8>> {
+/// A digest of all that the settings name: another one means other trust, or another identity.
+pub fn identity_of(settings: &Settings) -> io::Result<String> {
     let (certificate, key) = settings.identity.clone().unzip();
     let mut hash = digest::Context::new(&digest::SHA256);
     for path in [&settings.ca_file, &certificate, &key] {
@@ -64,5 +65,5 @@ fn identity_of(settings: &Settings) -> io::Result<Vec<u8>> {
         hash.update(&text.as_ref().map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
         hash.update(&text.unwrap_or_default());
     }
-    Ok(hash.finish().as_ref().to_vec())
+    Ok(hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }

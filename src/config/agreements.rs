@@ -14,7 +14,8 @@ use crate::config::node::{Node, Value};
 use crate::config::policy::partner_ref;
 use crate::config::problem::render;
 use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text, resolve};
-use crate::config::sources::{self, Defaults, RemoteSource};
+use crate::config::sources::{self, Defaults, Kind, RemoteSource};
+use crate::extract::moment::is_future;
 use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
 
@@ -100,6 +101,15 @@ pub fn agreements(
         reader.warning(section.span, "after a restart every party is looked up anew", Some(hint));
     }
     let [partner, reseller, customer] = order;
+    let tells_nothing = |name: &Name| {
+        let remote = remotes.iter().find(|remote| remote.name == *name);
+        remote.is_some_and(|remote| matches!(remote.kind, Kind::PartnerCenter(..)))
+    };
+    if partner.as_ref().is_some_and(|names| names.iter().all(tells_nothing)) {
+        let hint =
+            "add a ledger: Microsoft has no request that tells of a partner's own agreement".to_owned();
+        reader.warning(section.span, "nothing tells where the agreements of partners stand", Some(hint));
+    }
     Some(Agreements { ledgers, remotes, order: [partner?, reseller?, customer?], cache, saved })
 }
 
@@ -266,7 +276,7 @@ fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Opti
                 _ => {
                     let at = reader.time(node)?;
                     // Five minutes for clocks that differ: an acceptance in the future is a slip of the pen.
-                    if at.duration_since(now) > jiff::SignedDuration::from_mins(5) {
+                    if is_future(at, now) {
                         reader.error(node.span, "the acceptance lies in the future", None);
                         return None;
                     }

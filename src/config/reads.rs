@@ -44,7 +44,7 @@ pub fn read(reader: &Reader, node: &Node) -> Option<Wanted> {
     }
     let section = reader.section(node)?;
     let source = section.require("source", name);
-    let per_minute = section.get("requests_per_minute", |node| reader.number(node, 1..=1_000_000));
+    let per_minute = section.get("requests_per_minute", |node| reader.number(node, 10..=1_000_000));
     let share = section.get("caller_share", |node| reader.number(node, 1..=100));
     let timeout = section.get("timeout", |node| reader.duration_within(node, TIMEOUTS));
     section.finish();

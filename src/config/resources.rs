@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use crate::agreements::cache::LEARNED;
+use crate::client::identity_of;
 use crate::config::agreements::Agreements;
 use crate::config::network::Upstream;
 use crate::config::problem::Span;
@@ -17,8 +19,8 @@ use crate::tls;
 
 /// Half for one caller: each reading comes with a purchase of its own.
 const CALLER_SHARE: u8 = 50;
-/// Microsoft's own number of questions a minute.
-const PER_MINUTE: u32 = 500;
+/// Microsoft's own number of questions a minute is 500, which look-ups and purchases share.
+const PER_MINUTE: u32 = 200;
 
 /// Where resources are read, and as whom.
 #[derive(Clone, Debug)]
@@ -74,9 +76,10 @@ pub fn reads(
     let trust = trust.map_err(|why| reader.error(at, why, None)).ok()?;
     // Apart from the source's own: an upstream that is down says nothing of the source, nor the other way round.
     let remote = client::Settings {
-        name: "reads".to_owned(),
+        // No source can have this name.
+        name: LEARNED.to_string(),
         url: upstream.endpoint.clone(),
-        authorities: upstream.tls.ca_file.as_ref().map(|path| path.display().to_string()),
+        authorities: Some(identity_of(&upstream.tls).ok()?),
         limits: Limits {
             per_minute: wanted.per_minute.unwrap_or(PER_MINUTE),
             share_percent: wanted

@@ -264,7 +264,7 @@ impl Common {
 
 fn common(section: &Section<'_>, folder: &Path, defaults: Defaults<'_>) -> Option<Common> {
     let reader = section.reader();
-    let per_minute = section.get("requests_per_minute", |node| reader.number(node, 1..=1_000_000));
+    let per_minute = section.get("requests_per_minute", |node| reader.number(node, 10..=1_000_000));
     let share = section.get("caller_share", |node| reader.number(node, 1..=100));
     let timeout = section.get("timeout", |node| reader.duration_within(node, TIMEOUTS));
     let (ca_file, authorities) = trust::authorities(section, folder)?.unzip();

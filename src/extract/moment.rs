@@ -1,8 +1,8 @@
 //! Moments: as Partner Center writes them, with a zone or without one.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// A moment with a zone, or without one in UTC; or a day alone, from its beginning.
 pub fn moment(text: &str) -> Option<Timestamp> {
@@ -11,6 +11,14 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     }
     let local: DateTime = text.parse().ok()?;
     Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// How far ahead of ours the clock may be that dated an acceptance.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether a date is ahead of any clock.
+pub fn is_future(at: Timestamp, now: Timestamp) -> bool {
+    at.duration_since(now) > CLOCKS_DIFFER
 }
 
 #[cfg(test)]

@@ -7,10 +7,25 @@ use crate::extract::refusal::Refusal;
 use crate::policy::Policy;
 use crate::policy::facts::{LINES_MAX, NamedReseller, RESELLERS_MAX, Request};
 use crate::policy::operation::{Difference, Endpoint, Resource, Scalar};
+use crate::policy::reason::Reason;
 
-/// A resource that says nothing of its request; holds nothing of it.
+/// Why a request can not be told from its resource; holds nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unusable(pub &'static str);
+pub enum Unusable {
+    /// It says nothing of the request: another reading of it may.
+    Unreadable(&'static str),
+    /// It is more than one request may be.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unusable {
+    fn from(why: Refusal) -> Unusable {
+        match why.reason {
+            Reason::TooManyLines => Unusable::Refused(why),
+            _ => Unusable::Unreadable(why.detail),
+        }
+    }
+}
 
 /// What a request is once its resource is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +47,9 @@ pub fn enrich(
     etag: Option<&str>,
 ) -> Result<Enriched, Unusable> {
     let Some(kind) = request.unread else { return Ok(Enriched { request: request.clone(), etag: None }) };
-    let there = Document::parse(resource).map_err(|why| Unusable(why.0))?;
+    let there = Document::parse(resource).map_err(|why| Unusable::Unreadable(why.0))?;
     if let Some(customer) = request.customer {
-        customer_of_body(policy, &there, customer).map_err(|why| Unusable(why.detail))?;
+        customer_of_body(policy, &there, customer).map_err(Unusable::from)?;
     }
     match kind {
         Resource::Cart | Resource::Transfer => {
@@ -44,7 +59,7 @@ pub fn enrich(
         Resource::Subscription => {
             let etag = etag.map(str::to_owned).or_else(|| etag_within(&there));
             let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
-            let sent = Document::parse(body).map_err(|why| Unusable(why.0))?;
+            let sent = Document::parse(body).map_err(|why| Unusable::Unreadable(why.0))?;
             let (operation, class) = endpoint.classify_changes(differences(endpoint, &sent, &there));
             let mut request = Request { operation, class, read: Some(kind), unread: None, ..request.clone() };
             request.resellers.extend(resellers_there(policy, endpoint, &sent, &there)?);
@@ -60,13 +75,12 @@ fn with_lines(
     request: &Request,
     there: &Document<'_>,
 ) -> Result<Request, Unusable> {
-    let unusable = |why: Refusal| Unusable(why.detail);
-    let (nodes, lines) = lines_of(policy, endpoint, there).map_err(unusable)?;
+    let (nodes, lines) = lines_of(policy, endpoint, there).map_err(Unusable::from)?;
     if lines.is_empty() {
-        return Err(Unusable("it holds no line"));
+        return Err(Unusable::Unreadable("it holds no line"));
     }
     let mut request = request.clone();
-    let mut resellers = resellers_of(policy, endpoint, there, &nodes).map_err(unusable)?;
+    let mut resellers = resellers_of(policy, endpoint, there, &nodes).map_err(Unusable::from)?;
     // What the request itself says stands beside what it buys; it comes first and moves the numbers of the lines.
     let before = request.lines.len();
     for named in &mut resellers {
@@ -75,7 +89,10 @@ fn with_lines(
     request.lines.extend(lines);
     request.resellers.extend(resellers);
     if request.lines.len() > LINES_MAX || request.resellers.len() > RESELLERS_MAX {
-        return Err(Unusable("it holds too many lines or resellers"));
+        return Err(Unusable::Refused(Refusal {
+            reason: Reason::TooManyLines,
+            detail: "the resource has too many lines or resellers",
+        }));
     }
     (request.read, request.unread) = (request.unread, None);
     Ok(request)
@@ -117,7 +134,7 @@ fn resellers_there(
     sent: &Document<'_>,
     there: &Document<'_>,
 ) -> Result<Vec<NamedReseller>, Unusable> {
-    let named = resellers_of(policy, endpoint, there, &[]).map_err(|why| Unusable(why.detail))?;
+    let named = resellers_of(policy, endpoint, there, &[]).map_err(Unusable::from)?;
     let is_left = |named: &NamedReseller| {
         let top = named.at.split('/').nth(1).unwrap_or("");
         sent.member(0, top).is_none()

@@ -417,9 +417,12 @@ impl Metrics {
         self.remote_questions.with_label_values(&[source, outcome]).inc();
     }
 
-    /// Notes whether a remote server is left alone.
-    pub fn remote_open(&self, source: &str, is_open: bool) {
-        self.remote_open.with_label_values(&[source]).set(i64::from(is_open));
+    /// Notes which remote servers are left alone.
+    pub fn remotes_open<'s>(&self, remotes: impl Iterator<Item = (&'s str, bool)>) {
+        self.remote_open.reset();
+        for (source, is_open) in remotes {
+            self.remote_open.with_label_values(&[source]).set(i64::from(is_open));
+        }
     }
 
     /// Counts a fetch of an issuer's keys.

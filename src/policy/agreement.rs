@@ -309,7 +309,7 @@ impl Failure {
 pub struct Fact {
     /// The status.
     pub status: Status,
-    /// When the source was asked (for a ledger: when its file was loaded).
+    /// When the source was asked (for a ledger: when its file was written).
     pub observed_at: Timestamp,
     /// When it was last asked for, whatever the source's own time says.
     pub asked_at: Timestamp,

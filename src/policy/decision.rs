@@ -98,7 +98,8 @@ named_enum! {
 pub struct Finding {
     /// Index of the rule in the policy.
     pub rule: usize,
-    /// Index of the status it rests on among the plan's needs; `None` for roles.
+    /// Index of the status it rests on among the plan's needs; `None` for roles,
+    /// and for whoever could not be read.
     pub need: Option<usize>,
     /// The fact it rests on.
     pub fact: Option<Fact>,

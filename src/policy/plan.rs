@@ -25,6 +25,7 @@ impl Policy {
             facts,
             applicable: Vec::with_capacity(candidates.len()),
             needs: Vec::with_capacity(4),
+            may_deny: false,
         };
         for &rule in candidates {
             plan.apply(rule)?;
@@ -69,12 +70,18 @@ pub struct Plan<'a> {
     facts: Facts<'a>,
     applicable: Vec<Applicable>,
     needs: Vec<Need>,
+    may_deny: bool,
 }
 
 impl<'a> Plan<'a> {
     /// The statuses that a decision needs, without repetition.
     pub fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    /// Whether an agreement can deny the request or put a notice on it, whoever else it turns out to name.
+    pub fn may_deny(&self) -> bool {
+        self.may_deny
     }
 
     fn apply(&mut self, at: usize) -> Result<(), Reason> {
@@ -89,6 +96,7 @@ impl<'a> Plan<'a> {
             self.applicable.push(Applicable { rule: at, phase, about: About::Roles, lines });
         }
         let Some(requirement) = &rule.requires else { return Ok(()) };
+        self.may_deny |= matches!(phase, Phase::Enforced | Phase::Announced);
         let facts = self.facts;
         let caller = facts.caller;
         match requirement.of {

@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderValue, IF_MATCH};
 
 use crate::clock::Now;
-use crate::extract::resource::{Enriched, enrich};
+use crate::extract::resource::{Enriched, Unusable, enrich};
 use crate::extract::{Refusal, refuse};
 use crate::identity::Identified;
 use crate::policy::Drafts;
@@ -43,17 +43,21 @@ impl Passage {
         self.waits_since.set(Some(started.mono));
         let patience = self.snapshot.freshness.deadline;
         let read = resources.read(path_of(kind, path).to_owned(), caller.partner.tenant, patience).await;
-        let enriched = read.and_then(|read| {
-            let policy = &self.snapshot.policy;
-            enrich(policy, endpoint, &request, body, &read.body, read.etag.as_deref()).map_err(|why| {
-                tracing::warn!(
-                    resource = kind.as_str(),
-                    why = why.0,
-                    "a resource that says nothing of its request"
-                );
-                Failure::Source
-            })
-        });
+        let enriched = match read {
+            Ok(read) => {
+                let policy = &self.snapshot.policy;
+                match enrich(policy, endpoint, &request, body, &read.body, read.etag.as_deref()) {
+                    Ok(enriched) => Ok(enriched),
+                    Err(Unusable::Refused(refusal)) => return Err(refusal),
+                    Err(Unusable::Unreadable(why)) => {
+                        let resource = kind.as_str();
+                        tracing::warn!(resource, why, "a resource that says nothing of its request");
+                        Err(Failure::Source)
+                    }
+                }
+            }
+            Err(failure) => Err(failure),
+        };
         let outcome = enriched.as_ref().map_or_else(|failure| failure.as_str(), |_| "ok");
         self.worker.shared.metrics.resource_read(kind.as_str(), outcome, started.mono.elapsed());
         match enriched {

@@ -92,6 +92,16 @@ pub async fn handle(
     answer
 }
 
+/// What is known of a request before its resource is read.
+enum BeforeReading {
+    /// Its caller may not make it, whatever else it turns out to be.
+    Denied(Decision),
+    /// Nothing that could be read changes its verdict.
+    Idle,
+    /// It has to be read.
+    Wanted,
+}
+
 impl Passage {
     async fn answer(&self, request: HttpRequest<Incoming>) -> Response<AnswerBody> {
         let (mut parts, body) = request.into_parts();
@@ -160,20 +170,25 @@ impl Passage {
                 });
                 let request = match read {
                     Ok(request) if request.unread.is_some() => {
-                        let asked = self.denied_by_role(&request, &identified);
-                        // Who may not ask causes no reading.
-                        if let Some(decision) = asked {
-                            let known = Known {
-                                operation: Some(request.operation),
-                                request: Some(&request),
-                                ..known
-                            };
-                            return self.deny(&parts.headers, &decision, known);
+                        // Who may not ask causes no reading, nor does what can change no verdict.
+                        match self.before_reading(&request, &identified) {
+                            BeforeReading::Denied(decision) => {
+                                let known = Known {
+                                    operation: Some(request.operation),
+                                    request: Some(&request),
+                                    ..known
+                                };
+                                return self.deny(&parts.headers, &decision, known);
+                            }
+                            BeforeReading::Idle => Ok(request),
+                            BeforeReading::Wanted => {
+                                let (headers, bytes) = (&mut parts.headers, &held.bytes);
+                                let path = uri.path();
+                                // On the heap: few requests have to wait for it.
+                                Box::pin(self.enrich(headers, endpoint, path, bytes, request, &identified))
+                                    .await
+                            }
                         }
-                        let (headers, bytes) = (&mut parts.headers, &held.bytes);
-                        // On the heap: few requests have to wait for it.
-                        Box::pin(self.enrich(headers, endpoint, uri.path(), bytes, request, &identified))
-                            .await
                     }
                     read => read,
                 };
@@ -189,10 +204,15 @@ impl Passage {
         }
     }
 
-    /// The denial of a request whose caller may not make it, whatever else it turns out to be.
-    fn denied_by_role(&self, request: &Request, identified: &Identified) -> Option<Decision> {
+    /// What is known of a request before its resource is read.
+    fn before_reading(&self, request: &Request, identified: &Identified) -> BeforeReading {
         let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
-        self.snapshot.policy.plan(facts).ok()?.decide_roles()
+        let Ok(plan) = self.snapshot.policy.plan(facts) else { return BeforeReading::Wanted };
+        match plan.decide_roles() {
+            Some(decision) => BeforeReading::Denied(decision),
+            None if plan.may_deny() => BeforeReading::Wanted,
+            None => BeforeReading::Idle,
+        }
     }
 
     /// What can be refused before anything of a request is read: a fault of its connection, or too many requests.
@@ -321,9 +341,8 @@ impl Passage {
         };
         let caller = known.identified.map(|identified| &identified.caller);
         let tidings = Tidings::of(&self.snapshot, operation, known.path, caller, rests_on);
-        if let Some(tidings) = &tidings
-            && (tidings.learns() || parts.headers.contains_key(ACCEPT_ENCODING))
-        {
+        let learns = tidings.as_ref().is_some_and(|tidings| tidings.learns());
+        if learns || (tidings.is_some() && parts.headers.contains_key(ACCEPT_ENCODING)) {
             // What is compressed tells nothing here.
             parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
@@ -338,8 +357,8 @@ impl Passage {
             forward::forward(worker, &configuration.upstream, parts, body, decided, watching, permit, receipt)
                 .await
         };
-        let forwarded = match class.is_gated() {
-            // What is recorded as allowed runs to its end, whether or not its caller stays.
+        let forwarded = match class.is_gated() || learns {
+            // What is recorded as allowed runs to its end, whether or not its caller stays; so does what lifts a block.
             true => RunToEnd::new(&self.worker, exchange).await,
             false => exchange.await,
         };

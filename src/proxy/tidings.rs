@@ -7,9 +7,9 @@ use http::header::CONTENT_ENCODING;
 use serde_json::Value;
 
 use crate::agreements::Asking;
-use crate::agreements::partner_center::answers::{code, is_future, member};
+use crate::agreements::partner_center::answers::{code, member};
 use crate::clock::Now;
-use crate::extract::moment::moment;
+use crate::extract::moment::{is_future, moment};
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::policy::facts::Caller;
 use crate::policy::id::Guid;
@@ -77,7 +77,9 @@ impl Tidings {
             self.learn(worker, operation, key, status, &answer);
         }
         let refusal = (status == 403).then(|| code(&answer)).flatten();
-        let codes = refusal.into_iter().chain(errors_within(&answer));
+        let mut codes: Vec<u64> = refusal.into_iter().chain(errors_within(&answer)).collect();
+        codes.sort_unstable();
+        codes.dedup();
         for code in codes {
             self.doubt(worker, code);
         }
@@ -119,9 +121,12 @@ impl Tidings {
             })
         };
         for key in self.rests_on.iter().filter(names) {
-            worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read().mono);
+            if !worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read().mono) {
+                continue;
+            }
             worker.shared.metrics.drifted(key.agreement.as_str());
-            tracing::warn!(agreement = %key.agreement, party = key.party.kind().as_str(), code, "the upstream misses an agreement that was known to be accepted");
+            let (agreement, party) = (key.agreement, key.party.kind().as_str());
+            tracing::warn!(%agreement, party, code, "the upstream misses an agreement that was known to be accepted");
         }
     }
 }

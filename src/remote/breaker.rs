@@ -1,5 +1,6 @@
 //! The breaker: a server that keeps failing is left alone for a while, then asked once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,9 @@ use crate::waiting::backoff::{BACKOFF_MIN, backoff};
 
 /// How long the outcome of a probe is waited for before another one is let through: its task may have died.
 const PROBE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest it stays open: a probe is one question, and whoever is not known waits for it.
+const OPEN_MAX: Duration = Duration::from_secs(10);
 
 /// Whether a server may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Breaker {
     failures_max: u32,
     jitter: fn() -> f64,
     state: Mutex<State>,
+    /// How often it opened, ever.
+    openings: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +50,8 @@ impl Breaker {
     /// A closed breaker that opens after `failures_max` failures in a row (at least one). `jitter` draws a number from 0
     /// to 1.
     pub fn new(failures_max: u32, jitter: fn() -> f64) -> Breaker {
-        Breaker { failures_max: failures_max.max(1), jitter, state: Mutex::default() }
+        let failures_max = failures_max.max(1);
+        Breaker { failures_max, jitter, state: Mutex::default(), openings: AtomicU64::new(0) }
     }
 
     /// Whether a question may be asked; in a half-open breaker it is the probe then.
@@ -76,8 +83,24 @@ impl Breaker {
         state.failures = state.failures.saturating_add(1);
         if state.probe_since.take().is_some() || state.failures >= self.failures_max {
             state.opened = state.opened.saturating_add(1);
-            state.open_until = Some(now + backoff(state.opened, (self.jitter)()));
+            state.open_until = Some(now + backoff(state.opened, (self.jitter)()).min(OPEN_MAX));
+            self.openings.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Takes back a question that was admitted and not asked: another one may be the probe.
+    pub fn withdraw(&self) {
+        self.state().probe_since = None;
+    }
+
+    /// How often it opened so far: who was admitted before and has not asked yet should not.
+    pub fn openings(&self) -> u64 {
+        self.openings.load(Ordering::Acquire)
+    }
+
+    /// Whether the last question failed.
+    pub fn is_failing(&self) -> bool {
+        self.state().failures > 0
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,7 +169,7 @@ mod tests {
     fn each_failed_probe_opens_it_for_longer() {
         let mut now = Instant::now();
         let breaker = opened(now);
-        for seconds in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+        for seconds in [1.0, 2.0, 4.0, 8.0, 10.0, 10.0] {
             let until = now + after(seconds);
             assert_eq!(breaker.admit(until - after(0.001)), Admission::Open { until });
             now = until;

@@ -66,18 +66,36 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     /// error is after what time there is a place for it, where nothing was reserved.
     ///
     /// Background work (`None`) never waits: it takes a place only while it leaves half of the burst to callers.
-    pub fn reserve(&self, who: Option<K>, now: Instant, patience: Duration) -> Result<Duration, Duration> {
+    ///
+    /// A caller's share counts only where others may want the rest: what leaves half of the burst is nobody's in
+    /// particular.
+    pub fn reserve(
+        &self,
+        who: Option<K>,
+        count: u32,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<Duration, Duration> {
         let mut levels = self.levels();
-        let Some(who) = who else {
-            let wait = wait(levels.all, now, self.background);
-            if !wait.is_zero() {
-                return Err(wait);
-            }
-            levels.all = Some(self.all.after(levels.all, now));
+        let more = count.saturating_sub(1);
+        if self.all.interval * more > self.all.tolerance {
+            // More at once than ever come together.
+            return Err(WINDOW);
+        }
+        // The last of several has to fit as the first would.
+        let left = |bucket: &Bucket, tolerance: Duration| tolerance.saturating_sub(bucket.interval * more);
+        let surplus = wait(levels.all, now, left(&self.all, self.background));
+        if surplus.is_zero() {
+            levels.all = Some(self.all.after(levels.all, count, now));
             return Ok(Duration::ZERO);
-        };
+        }
+        let Some(who) = who else { return Err(surplus) };
         let own = levels.each.get(&who).copied();
-        let wait = wait(levels.all, now, self.all.tolerance).max(wait(own, now, self.each.tolerance));
+        let wait = wait(levels.all, now, left(&self.all, self.all.tolerance)).max(wait(
+            own,
+            now,
+            left(&self.each, self.each.tolerance),
+        ));
         if wait > patience {
             return Err(wait);
         }
@@ -87,9 +105,15 @@ impl<K: Copy + Eq + Hash> Budget<K> {
         // Both move on from when it is asked. Counted from now, a question that waits for its caller's bucket would be
         // one too many in a window that begins in between.
         let asked = now + wait;
-        levels.all = Some(self.all.after(levels.all, asked));
-        levels.each.insert(who, self.each.after(own, asked));
+        levels.all = Some(self.all.after(levels.all, count, asked));
+        levels.each.insert(who, self.each.after(own, count, asked));
         Ok(wait)
+    }
+
+    /// Leaves nothing of the burst at a moment: from then on only the steady rate follows.
+    pub fn spend_burst(&self, at: Instant) {
+        let mut levels = self.levels();
+        levels.all = levels.all.max(Some(at + self.all.tolerance));
     }
 
     fn levels(&self) -> MutexGuard<'_, Levels<K>> {
@@ -103,9 +127,9 @@ impl Bucket {
         Bucket { interval, tolerance: interval * (burst - 1) }
     }
 
-    /// The level after one more question.
-    fn after(&self, level: Option<Instant>, asked: Instant) -> Instant {
-        level.map_or(asked, |level| level.max(asked)) + self.interval
+    /// The level after so many more questions.
+    fn after(&self, level: Option<Instant>, count: u32, asked: Instant) -> Instant {
+        level.map_or(asked, |level| level.max(asked)) + self.interval * count
     }
 }
 
@@ -141,22 +165,23 @@ mod tests {
         let now = Instant::now();
         let budget = Budget::new(500, 100);
         for count in 0..100 {
-            assert_eq!(budget.reserve(Some(1u128), now, NONE), Ok(NONE), "{count}");
+            assert_eq!(budget.reserve(Some(1u128), 1, now, NONE), Ok(NONE), "{count}");
         }
-        assert_eq!(budget.reserve(Some(1), now, ms(149)), Err(ms(150)));
-        assert_eq!(budget.reserve(Some(1), now, ms(150)), Ok(ms(150)));
-        assert_eq!(budget.reserve(Some(1), now, ms(500)), Ok(ms(300)));
+        assert_eq!(budget.reserve(Some(1), 1, now, ms(149)), Err(ms(150)));
+        assert_eq!(budget.reserve(Some(1), 1, now, ms(150)), Ok(ms(150)));
+        assert_eq!(budget.reserve(Some(1), 1, now, ms(500)), Ok(ms(300)));
     }
 
     #[test]
-    fn one_caller_takes_its_share_and_leaves_the_rest() {
+    fn one_caller_takes_what_is_left_over_and_its_share_and_leaves_the_rest() {
         let now = Instant::now();
         let budget = Budget::new(500, 20);
-        for _ in 0..20 {
-            assert_eq!(budget.reserve(Some(1u128), now, NONE), Ok(NONE));
+        // Half of the burst is nobody's in particular; of the other half a caller has a fifth of the whole.
+        for _ in 0..50 + 20 {
+            assert_eq!(budget.reserve(Some(1u128), 1, now, NONE), Ok(NONE));
         }
-        assert_eq!(budget.reserve(Some(1), now, NONE), Err(ms(750)));
-        assert_eq!(budget.reserve(Some(2), now, NONE), Ok(NONE));
+        assert_eq!(budget.reserve(Some(1), 1, now, NONE), Err(ms(750)));
+        assert_eq!(budget.reserve(Some(2), 1, now, NONE), Ok(NONE));
     }
 
     #[test]
@@ -164,26 +189,27 @@ mod tests {
         let now = Instant::now();
         let budget = Budget::new(500, 100);
         for _ in 0..50 {
-            assert_eq!(budget.reserve(None, now, ms(10_000)), Ok(NONE));
+            assert_eq!(budget.reserve(None, 1, now, ms(10_000)), Ok(NONE));
         }
-        assert_eq!(budget.reserve(None, now, ms(10_000)), Err(ms(150)));
+        assert_eq!(budget.reserve(None, 1, now, ms(10_000)), Err(ms(150)));
         for _ in 0..50 {
-            assert_eq!(budget.reserve(Some(1u128), now, NONE), Ok(NONE));
+            assert_eq!(budget.reserve(Some(1u128), 1, now, NONE), Ok(NONE));
         }
-        assert!(budget.reserve(Some(1), now, NONE).is_err());
+        assert!(budget.reserve(Some(1), 1, now, NONE).is_err());
     }
 
     #[test]
     fn callers_beyond_those_that_can_be_told_apart_wait_until_buckets_are_full() {
         let now = Instant::now();
         let budget = Budget::new(u32::MAX, 1);
+        budget.spend_burst(now - WINDOW / 10);
         for who in 0..CALLERS_MAX as u128 {
-            assert_eq!(budget.reserve(Some(who), now, NONE), Ok(NONE), "{who}");
+            assert_eq!(budget.reserve(Some(who), 1, now, NONE), Ok(NONE), "{who}");
         }
         let new = Some(u128::MAX);
-        let after = budget.reserve(new, now, NONE).unwrap_err();
-        assert_eq!(budget.reserve(Some(7), now, NONE), Ok(NONE));
-        assert_eq!(budget.reserve(new, now + after, NONE), Ok(NONE));
+        let after = budget.reserve(new, 1, now, NONE).unwrap_err();
+        assert_eq!(budget.reserve(Some(7), 1, now, NONE), Ok(NONE));
+        assert_eq!(budget.reserve(new, 1, now + after, NONE), Ok(NONE));
         assert_eq!(budget.levels().each.len(), 2);
     }
 
@@ -201,9 +227,11 @@ mod tests {
             let mut asked = Vec::new();
             for (who, pause, patience) in asks {
                 now += ms(pause);
-                if let Ok(wait) = budget.reserve((who > 0).then_some(who), now, ms(patience)) {
+                // Some ask two questions at once.
+                let count = (1 + pause % 2) as u32;
+                if let Ok(wait) = budget.reserve((who > 0).then_some(who), count, now, ms(patience)) {
                     prop_assert!(wait <= ms(patience));
-                    asked.push(now + wait);
+                    asked.extend(std::iter::repeat_n(now + wait, count as usize));
                 }
             }
             asked.sort();
@@ -224,10 +252,10 @@ mod tests {
             let (mut now, mut last) = (Instant::now(), None::<Instant>);
             for pause in pauses {
                 now += ms(pause);
-                while budget.reserve(Some(1u128), now, ms(patience)).is_ok() {}
+                while budget.reserve(Some(1u128), 1, now, ms(patience)).is_ok() {}
                 // Another one, never faster than its share.
                 if last.is_none_or(|last| now >= last + own) {
-                    let waited = budget.reserve(Some(2), now, ms(patience));
+                    let waited = budget.reserve(Some(2), 1, now, ms(patience));
                     prop_assert!(waited.is_ok(), "{waited:?}");
                     last = Some(now);
                 }
@@ -241,11 +269,11 @@ mod tests {
             for (who, pause, patience) in asks {
                 now += ms(pause);
                 let who = (who > 0).then_some(who);
-                let asked = one.reserve(who, now, ms(patience));
+                let asked = one.reserve(who, 1, now, ms(patience));
                 match asked {
-                    Ok(_) => prop_assert_eq!(other.reserve(who, now, ms(patience)), asked),
+                    Ok(_) => prop_assert_eq!(other.reserve(who, 1, now, ms(patience)), asked),
                     // Asked again at once, the answer is the same; the other budget never hears of it.
-                    Err(_) => prop_assert_eq!(one.reserve(who, now, ms(patience)), asked),
+                    Err(_) => prop_assert_eq!(one.reserve(who, 1, now, ms(patience)), asked),
                 }
             }
         }

@@ -10,17 +10,19 @@ use jiff::Timestamp;
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
-use crate::fetch::{Answer, Endpoint, Fetcher};
+use crate::fetch::{Answer, Endpoint, FetchFailure, Fetcher};
 use crate::metrics::Metrics;
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
-use crate::random::random;
-use crate::remote::guard::{Guard, Limits, Outcome, Why};
+use crate::random::{guid, random};
+use crate::remote::guard::{Guard, Leave, Limits, Outcome, Why};
 use crate::service::Service;
 use crate::waiting::retry_after;
 
 /// Questions to one server at the same time.
 const CONCURRENT_MAX: usize = 16;
+/// How long a place is waited for at least, also by what is done beside requests and has no patience.
+const PLACE_WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// What is asked of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,12 @@ pub struct Remote {
     metrics: Metrics,
 }
 
+/// The ids of one question (Partner Center, "Partner Center REST headers").
+pub fn ids() -> Vec<(HeaderName, HeaderValue)> {
+    let id = || HeaderValue::from_str(guid().text().as_str()).expect("a GUID is plain text");
+    vec![(HeaderName::from_static("ms-requestid"), id()), (HeaderName::from_static("ms-correlationid"), id())]
+}
+
 /// One question.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -62,6 +70,8 @@ pub struct Asked {
     pub asker: Option<Guid>,
     /// How long it may wait for its turn.
     pub patience: Duration,
+    /// Leave that was had before.
+    pub leave: Option<Leave>,
 }
 
 impl Remote {
@@ -101,13 +111,14 @@ impl Remote {
         loop {
             let bearer = match &self.service {
                 Some(service) => Some(service.token().await.map_err(|error| {
-                    tracing::warn!(source = self.settings.name, %error, "there is no token to ask with");
+                    // The identity tells of it once; each question need not.
+                    tracing::debug!(source = self.settings.name, %error, "there is no token to ask with");
                     Failure::Source
                 })?),
                 None => None,
             };
             let authorization = bearer.as_ref().map(|bearer| bearer.header().clone());
-            let answer = self.exchange(asked, authorization, started).await?;
+            let answer = self.exchange(asked, authorization, started, renewed).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
@@ -124,25 +135,48 @@ impl Remote {
         }
     }
 
+    /// Gets leave for so many questions at once, and waits until they may be asked.
+    pub async fn enter(&self, asker: Option<Guid>, count: u32, patience: Duration) -> Result<Leave, Failure> {
+        let leave = self.guard.enter(asker, count, Instant::now(), patience);
+        let leave = leave.map_err(|refused| failure_of(refused.why))?;
+        if !leave.wait.is_zero() {
+            tokio::time::sleep(leave.wait).await;
+        }
+        Ok(leave)
+    }
+
     async fn exchange(
         &self,
         asked: &Asked,
         authorization: Option<HeaderValue>,
         started: Instant,
+        renewed: bool,
     ) -> Result<Answer, Failure> {
         let name = self.settings.name.as_str();
-        let left = asked.patience.saturating_sub(started.elapsed());
-        let wait =
-            self.guard.enter(asked.asker, Instant::now(), left).map_err(|refused| match refused.why {
-                Why::Paused | Why::Budget => Failure::Throttled,
-                Why::Open => Failure::Unavailable,
-            })?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let _place = self.places.acquire().await.expect("the places are never closed");
         let request = self.request(asked, authorization).ok_or(Failure::Source)?;
-        let answered = self.fetcher.send(request, self.settings.timeout).await;
+        let left = asked.patience.saturating_sub(started.elapsed());
+        let leave = match asked.leave {
+            // Once: whoever asks again asks for leave again.
+            Some(leave) if !renewed => leave,
+            _ => self.enter(asked.asker, 1, left).await?,
+        };
+        // Not beyond its patience: what waits longer would be asked when nobody wants it any more, all at a time.
+        let place =
+            tokio::time::timeout(left.saturating_sub(leave.wait).max(PLACE_WAIT_MIN), self.places.acquire());
+        let Ok(Ok(_place)) = place.await else {
+            self.guard.withdraw();
+            return Err(Failure::Throttled);
+        };
+        // While it waited, the server may have asked to be left alone, or turned out to be down.
+        if let Err(refused) = self.guard.confirm(&leave, Instant::now()) {
+            self.guard.withdraw();
+            return Err(failure_of(refused.why));
+        }
+        let answered = match self.fetcher.send(request.clone(), self.settings.timeout).await {
+            // A kept connection may have ended while it was written to. Asking twice changes nothing there.
+            Err(FetchFailure::Broken(_)) => self.fetcher.send(request, self.settings.timeout).await,
+            answered => answered,
+        };
         let (outcome, answer) = match answered {
             Ok(answer) => judged(answer),
             Err(failure) => {
@@ -181,9 +215,21 @@ impl Remote {
         Some(request)
     }
 
+    /// Whether what is asked now is likely to go wrong.
+    pub fn is_ailing(&self) -> bool {
+        self.guard.is_ailing(Instant::now())
+    }
+
     /// Whether it is left alone because it keeps failing.
     pub fn is_open(&self) -> bool {
         self.guard.is_open(Instant::now())
+    }
+}
+
+fn failure_of(why: Why) -> Failure {
+    match why {
+        Why::Paused | Why::Budget => Failure::Throttled,
+        Why::Open => Failure::Unavailable,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::remote::breaker::{Admission, Breaker};
 use crate::remote::budget::Budget;
+use crate::waiting::backoff::BACKOFF_MIN;
 
 /// How much a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,15 @@ pub struct Guard<K> {
     paused_until: Mutex<Option<Instant>>,
     breaker: Breaker,
     budget: Budget<K>,
+}
+
+/// Leave to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// How long to wait before.
+    pub wait: Duration,
+    /// How often the breaker had opened when it was given.
+    openings: u64,
 }
 
 /// No leave to ask.
@@ -73,9 +83,15 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         }
     }
 
-    /// Asks for leave: for a caller, or for background work (`None`). The answer is how long to wait before asking, which
-    /// is at most `patience`. Whoever gets leave notes how the question ended.
-    pub fn enter(&self, who: Option<K>, now: Instant, patience: Duration) -> Result<Duration, Refused> {
+    /// Asks for leave for so many questions at once: for a caller, or for background work (`None`). The wait before them is
+    /// at most `patience`. Whoever gets leave notes how each question ended.
+    pub fn enter(
+        &self,
+        who: Option<K>,
+        count: u32,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<Leave, Refused> {
         let pause =
             (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         if pause > patience {
@@ -83,11 +99,11 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         }
         // Looked at first and passed last: a probe that something else refuses would keep the breaker waiting.
         open(self.breaker.peek(now), now)?;
-        let reserved = self.budget.reserve(who, now + pause, patience - pause);
+        let reserved = self.budget.reserve(who, count, now + pause, patience - pause);
         let more = reserved.map_err(|after| Refused { why: Why::Budget, retry_after: pause + after })?;
         // Where another one became the probe in between, a question of the budget is lost.
         open(self.breaker.admit(now), now)?;
-        Ok(pause + more)
+        Ok(Leave { wait: pause + more, openings: self.breaker.openings() })
     }
 
     /// Notes how a question ended.
@@ -95,9 +111,34 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         if let Outcome::Throttled(wait) = outcome {
             let mut paused_until = self.paused_until();
             *paused_until = (*paused_until).max(Some(now + wait));
+            // What came together during the pause must not come at once after it.
+            self.budget.spend_burst(now + wait);
         }
         // A server that says when to come back is not one that is broken.
         self.breaker.note(now, outcome != Outcome::Failed);
+    }
+
+    /// Whether leave that was given holds still, after the wait that came with it.
+    pub fn confirm(&self, leave: &Leave, now: Instant) -> Result<(), Refused> {
+        let pause =
+            (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        if !pause.is_zero() {
+            return Err(Refused { why: Why::Paused, retry_after: pause });
+        }
+        match self.breaker.openings() == leave.openings {
+            true => Ok(()),
+            false => Err(Refused { why: Why::Open, retry_after: BACKOFF_MIN }),
+        }
+    }
+
+    /// Takes back leave that was not used.
+    pub fn withdraw(&self) {
+        self.breaker.withdraw();
+    }
+
+    /// Whether what is asked now is likely to go wrong: the last question did, or a pause is on.
+    pub fn is_ailing(&self, now: Instant) -> bool {
+        self.breaker.is_failing() || self.paused_until().is_some_and(|until| until > now)
     }
 
     /// Whether it is left alone because it keeps failing.
@@ -134,7 +175,7 @@ mod tests {
     }
 
     fn refusal(guard: &Guard<u128>, now: Instant, patience: Duration) -> (Why, Duration) {
-        let refused = guard.enter(Some(1), now, patience).unwrap_err();
+        let refused = guard.enter(Some(1), 1, now, patience).unwrap_err();
         (refused.why, refused.retry_after)
     }
 
@@ -143,8 +184,10 @@ mod tests {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
         guard.note(now, Outcome::Throttled(seconds(5)));
         assert_eq!(refusal(&guard, now, seconds(4)), (Why::Paused, seconds(5)));
-        assert_eq!(guard.enter(Some(1), now + seconds(2), seconds(4)).unwrap(), seconds(3));
-        assert_eq!(guard.enter(Some(1), now + seconds(5), NONE).unwrap(), NONE);
+        assert_eq!(guard.enter(Some(1), 1, now + seconds(2), seconds(4)).unwrap().wait, seconds(3));
+        // What came together during the pause does not come at once after it.
+        assert_eq!(refusal(&guard, now + seconds(5), NONE).0, Why::Budget);
+        assert!(guard.enter(Some(1), 1, now + seconds(5), seconds(1)).unwrap().wait > NONE);
     }
 
     #[test]
@@ -163,12 +206,12 @@ mod tests {
         guard.note(now, Outcome::Throttled(seconds(5)));
         let mut waits = Vec::new();
         let refused = loop {
-            match guard.enter(Some(1), now, seconds(20)) {
-                Ok(wait) => waits.push(wait),
+            match guard.enter(Some(1), 1, now, seconds(20)) {
+                Ok(leave) => waits.push(leave.wait),
                 Err(refused) => break refused,
             }
         };
-        assert_eq!(waits, [seconds(5), seconds(5), Duration::from_millis(12_500), seconds(20)]);
+        assert_eq!(waits, [seconds(5), Duration::from_millis(12_500), seconds(20)]);
         assert_eq!(refused, Refused { why: Why::Budget, retry_after: Duration::from_millis(27_500) });
     }
 
@@ -176,24 +219,24 @@ mod tests {
     fn a_server_that_keeps_failing_is_left_alone_and_then_probed() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
         for _ in 0..5 {
-            guard.enter(Some(1), now, NONE).unwrap();
+            guard.enter(Some(1), 1, now, NONE).unwrap();
             guard.note(now, Outcome::Failed);
         }
         assert_eq!(refusal(&guard, now, seconds(60)), (Why::Open, seconds(1)));
         let later = now + seconds(1);
-        assert!(guard.enter(Some(1), later, NONE).is_ok());
+        assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
         assert_eq!(refusal(&guard, later, NONE).0, Why::Open);
         guard.note(later, Outcome::Answered);
-        assert!(guard.enter(Some(1), later, NONE).is_ok());
+        assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
     }
 
     #[test]
     fn a_probe_that_the_budget_refuses_is_no_probe() {
         let limits = Limits { per_minute: 1, failures_max: 1, ..Limits::default() };
         let (guard, now) = (guard(&limits), Instant::now());
-        guard.enter(Some(1), now, NONE).unwrap();
+        guard.enter(Some(1), 1, now, NONE).unwrap();
         guard.note(now, Outcome::Failed);
         assert_eq!(refusal(&guard, now + seconds(2), NONE).0, Why::Budget);
-        assert!(guard.enter(Some(1), now + seconds(60), NONE).is_ok());
+        assert!(guard.enter(Some(1), 1, now + seconds(60), NONE).is_ok());
     }
 }

@@ -509,3 +509,43 @@ fn a_direct_acceptance_counts_for_every_partner_and_an_attestation_for_its_own()
         assert_eq!(source.asked(), asked + 1);
     });
 }
+
+#[test]
+fn a_refresh_that_fails_takes_nothing_away_of_what_is_still_fresh() {
+    let source = Told::new(definite(ACCEPTED), 1000);
+    run(&[Arc::clone(&source)], |agreements, sources| async move {
+        let now = Now::read();
+        look_up(&agreements, &sources, need(1), now).await;
+        source.say(Said::Failed(Failure::Throttled));
+        // It is fresh for a hundred seconds, and refreshed behind from ninety at the latest.
+        assert!(at_hand(&agreements, &sources, need(1), later(now, 91)).is_some());
+        // What is asked after it comes back after it.
+        while source.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        look_up(&agreements, &sources, need(2), now).await;
+        for seconds in [92, 93, 95, 99] {
+            assert!(at_hand(&agreements, &sources, need(1), later(now, seconds)).is_some(), "{seconds} s");
+        }
+    });
+}
+
+#[test]
+fn a_doubt_outlives_an_answer_that_was_asked_for_before_it() {
+    let source = Told::new(definite(ACCEPTED), 1);
+    run(&[Arc::clone(&source)], |agreements, sources| async move {
+        let (now, settings) = (Now::read(), settings());
+        look_up(&agreements, &sources, need(1), now).await;
+        assert!(at_hand(&agreements, &sources, need(1), later(now, 91)).is_some());
+        while source.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // While the refresh is under way, the upstream says that it misses the agreement.
+        assert!(agreements.doubt(&settings, need(1).key, later(now, 92).mono));
+        source.gate.add_permits(1);
+        while agreements.all().all(|(_, kept)| kept.asked <= now.mono) {
+            tokio::task::yield_now().await;
+        }
+        assert!(at_hand(&agreements, &sources, need(1), later(now, 93)).is_none());
+    });
+}

@@ -4,6 +4,7 @@ mod architecture;
 mod authority;
 mod by_hand;
 mod center;
+mod center_faults;
 mod center_identity;
 mod center_learning;
 mod center_patch;

@@ -484,3 +484,11 @@ fn a_question_goes_where_it_should_and_nothing_of_the_caller_with_it() {
         }
     }
 }
+
+#[test]
+fn an_attestation_in_a_ledger_is_no_acceptance_for_everybody() {
+    let tested = ledger(Some(Status::accepted(date())));
+    for scope in [Scope::None, Scope::Region(REGION)] {
+        assert_eq!(ask(&tested, &question(Key { scope, ..customer() })), Said::Nothing, "{scope:?}");
+    }
+}

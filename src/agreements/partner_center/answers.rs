@@ -1,13 +1,10 @@
 //! Partner Center's answers about agreements: what their statuses and bodies say, and what they leave open.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::extract::moment::moment;
+use crate::extract::moment::{is_future, moment};
 use crate::policy::agreement::{Absence, Status};
-
-/// How far ahead of ours the clock may be that dated an acceptance.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// An answer that says nothing of what was asked, with what is wrong with it; nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +120,6 @@ pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option
     Ok((!is_future(at, now)).then_some(at))
 }
 
-/// Whether a date is ahead of any clock's.
-pub fn is_future(at: Timestamp, now: Timestamp) -> bool {
-    at.duration_since(now) > CLOCKS_DIFFER
-}
-
 /// The code of a fault, which comes as a number or as a text.
 pub fn code(body: &Value) -> Option<u64> {
     match member(body, "code")? {
@@ -147,7 +139,7 @@ pub fn next_page(body: &Value) -> Result<Option<NextPage>, Unusable> {
         return Err(Unusable("its next page is elsewhere"));
     }
     // Links leave out the version of the API.
-    let versioned = uri.len() >= 4 && uri[..4].eq_ignore_ascii_case("/v1/");
+    let versioned = uri.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("/v1/"));
     let target = if versioned { uri.to_owned() } else { format!("/v1{uri}") };
     let headers = member(next, "headers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let is_token = |header: &&Value| {

@@ -18,6 +18,7 @@ use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
 use crate::policy::id::{Guid, Name};
 use crate::remote::client::Remote;
+use crate::remote::guard::Leave;
 
 /// The most pages of one list that are read.
 const PAGES_MAX: usize = 20;
@@ -88,7 +89,7 @@ impl PartnerCenter {
             }
             PartnerIds { .. } => return Said::Nothing,
         };
-        let answered = ask(&self.remote, question, target, None).await;
+        let answered = ask(&self.remote, question, target, None, None).await;
         let read = answered.and_then(|answer| {
             let read = answers::partner_status(answer.status.as_u16(), &answer.body);
             read.map_err(|why| self.unusable(why, &answer))
@@ -102,10 +103,17 @@ impl PartnerCenter {
     /// Both questions at the same time: the first acceptance answers, unless rules ask for a date that it lacks. Missing
     /// needs both to be definite.
     async fn of_customer(&self, question: &Question, customer: Guid) -> Said {
-        let mut direct =
-            self.spawn(question, move |this, question| async move { this.direct(&question, customer).await });
-        let mut attested = self
-            .spawn(question, move |this, question| async move { this.attested(&question, customer).await });
+        // Leave for both at once: with one of two answers the other's place would be spent for nothing.
+        let leave = match self.remote.enter(question.asker, 2, question.patience).await {
+            Ok(leave) => leave,
+            Err(failure) => return Said::Failed(failure),
+        };
+        let mut direct = self.spawn(question, move |this, question| async move {
+            this.direct(&question, customer, leave).await
+        });
+        let mut attested = self.spawn(question, move |this, question| async move {
+            this.attested(&question, customer, leave).await
+        });
         let lost = |half: Result<Half, _>| half.unwrap_or(Half::failed(Failure::Source));
         // Who is not waited for any more comes to its end all the same, so that its connection can be used again.
         let (first, other) = tokio::select! {
@@ -160,6 +168,10 @@ impl Source for PartnerCenter {
         false
     }
 
+    fn is_ailing(&self) -> bool {
+        self.remote.is_ailing()
+    }
+
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
         Box::pin(self.say(question))
     }
@@ -172,9 +184,9 @@ struct Asking {
 }
 
 impl Asking {
-    async fn direct(&self, question: &Question, customer: Guid) -> Half {
+    async fn direct(&self, question: &Question, customer: Guid, leave: Leave) -> Half {
         let target = format!("/v1/customers/{customer}/directSignedMicrosoftCustomerAgreementStatus");
-        let answer = match ask(&self.remote, question, target, None).await {
+        let answer = match ask(&self.remote, question, target, None, Some(leave)).await {
             Ok(answer) => answer,
             Err(failure) => return Half::failed(failure),
         };
@@ -184,15 +196,16 @@ impl Asking {
         }
     }
 
-    async fn attested(&self, question: &Question, customer: Guid) -> Half {
+    async fn attested(&self, question: &Question, customer: Guid, leave: Leave) -> Half {
         // Without a type the API means the agreement before this one.
         let kind = &self.terms.agreement_type;
         let target = format!("/v1/customers/{customer}/agreements?agreementType={kind}");
         let mut page = Some(NextPage { target, token: None });
         let mut half = Half::default();
+        let mut leave = Some(leave);
         for _ in 0..PAGES_MAX {
             let Some(NextPage { target, token }) = page else { return half };
-            let answer = match ask(&self.remote, question, target, token.as_deref()).await {
+            let answer = match ask(&self.remote, question, target, token.as_deref(), leave.take()).await {
                 Ok(answer) => answer,
                 Err(failure) => return half.and(Half::failed(failure)),
             };
@@ -219,8 +232,10 @@ async fn ask(
     question: &Question,
     target: String,
     token: Option<&str>,
+    leave: Option<Leave>,
 ) -> Result<Answer, Failure> {
-    ask::ask(remote, target, ask::id_headers(token)?, question.asker, question.patience).await
+    let headers = ask::id_headers(token)?;
+    ask::ask(remote, target, headers, question.asker, question.patience, leave).await
 }
 
 fn unusable(remote: &Remote, Unusable(why): Unusable, answer: &Answer) -> Failure {

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::agreements::partner_center::answers::{NextPage, Unusable, is_future, member, next_page, object};
+use crate::agreements::partner_center::answers::{NextPage, Unusable, member, next_page, object};
 use crate::agreements::partner_center::ask::{ask, id_headers};
 use crate::agreements::partner_center::settings::Settings as Center;
-use crate::extract::moment::moment;
+use crate::extract::moment::{is_future, moment};
 use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, Party, Scope, Status};
 use crate::policy::id::{Guid, MpnId};
@@ -110,7 +110,7 @@ async fn patiently(remote: &Remote, page: &NextPage) -> Result<Answer, Failure> 
     let mut last = Failure::Source;
     for _ in 0..RETRIES_MAX {
         let headers = id_headers(page.token.as_deref())?;
-        match ask(remote, page.target.clone(), headers, None, Duration::ZERO).await {
+        match ask(remote, page.target.clone(), headers, None, Duration::ZERO, None).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => last = failure,
         }
