@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::agreements::cache::Kept;
 use crate::policy::agreement::Key;
+use crate::policy::id::Guid;
 
 /// Waits for a flight to land; `None` when it was lost.
 #[derive(Clone, Debug)]
@@ -26,9 +27,19 @@ impl Waiter {
     }
 }
 
-/// What is asked: a key, the generation of the sources, and whether it is asked beside requests. Who waits for an answer
-/// must not share one that is only had if nobody else wants to ask.
-pub type Route = (Key, u64, bool);
+/// Who flies together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// All whose requests wait.
+    Shared,
+    /// What is asked beside requests: who waits must not share an answer that is only had if nobody else wants to ask.
+    Aside,
+    /// One caller by itself, whom the limits of another one kept from an answer.
+    Own(Guid),
+}
+
+/// What is asked: a key, the generation of the sources, and who asks.
+pub type Route = (Key, u64, Lane);
 
 /// The answer to come, for each route.
 type UnderWay = HashMap<Route, watch::Receiver<Option<Kept>>>;

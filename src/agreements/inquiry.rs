@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
 use crate::agreements::source::{Reply, Settled, Sources};
 use crate::clock::Now;
-use crate::policy::agreement::{Answer, Fact, Failure, Key, Party, Scope, Status};
+use crate::extract::moment::is_future;
+use crate::policy::agreement::{Answer, Fact, Failure, Key, Party, Scope};
 use crate::policy::id::Guid;
+
+/// The longest that a question waits for its turn: what one caller waits for, others wait behind.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 /// What would do for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Inquiry {
                 };
                 let held = before.filter(holds);
                 // Half of it: an answer has to come before whoever asked gives up.
-                let patience = self.settings.deadline / 2;
+                let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
                 let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
                 self.conclude(reply, held, self.cache.get(&self.key))
             }
@@ -80,9 +85,11 @@ impl Inquiry {
     /// nothing; where an acceptance still answers by itself, it goes on doing so; and that one caller may not ask is no
     /// matter of others.
     fn is_kept(&self, kept: &Kept) -> bool {
-        let Some(failure) = kept.answer.failure.filter(|failure| *failure != Failure::Unrecorded) else {
-            return true;
-        };
+        let Some(failure) = kept.answer.failure else { return true };
+        if failure == Failure::Unrecorded {
+            // It has to end what was known before; else the next request may as well ask again.
+            return self.cache.get(&self.key).is_some();
+        }
         let still_answers = |known: Kept| {
             let holds = known.doubted.is_none() && known.by_age(&self.settings, self.now) != Freshness::Hard;
             holds && known.fact().is_some_and(|fact| fact.status.is_accepted())
@@ -101,17 +108,23 @@ impl Inquiry {
                 let held = held.expect("what was said before is held");
                 return Kept { generation: self.generation, doubted: None, ..held };
             }
-            (Some(settled), failure) => {
-                let status = match failure {
-                    // An acceptance that was known may be the one that could not be asked for.
-                    Some(_) => accepted(known_fact).map_or(settled.status, |old| old.merged(settled.status)),
-                    None => settled.status,
-                };
-                match since_learnt(known_fact, &settled) {
-                    Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.by.epoch),
-                    None => (Answer { last: Some(self.fact(status, &settled)), failure }, settled.by.epoch),
+            (Some(settled), failure) => match since_learnt(known_fact, &settled, self.now) {
+                Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.by.epoch),
+                None => {
+                    let fact = self.fact(&settled);
+                    // An acceptance that was known may be the one that could not be asked for; it is no younger for it.
+                    let known = failure.and(known_fact).filter(|known| {
+                        let age = self.now.wall.duration_since(known.asked_at);
+                        known.status.is_accepted() && age <= self.settings.stale_max()
+                    });
+                    let fact = known.map_or(fact, |known| Fact {
+                        status: known.status.merged(fact.status),
+                        asked_at: known.asked_at,
+                        ..fact
+                    });
+                    (Answer { last: Some(fact), failure }, settled.by.epoch)
                 }
-            }
+            },
             (None, Some(failure)) => (fallback(known, failure), known.map_or(0, |known| known.epoch)),
             // No source names the party any more: an older acceptance is not merely stale.
             (None, None) => (Answer::failed(Failure::Unrecorded), 0),
@@ -120,8 +133,13 @@ impl Inquiry {
         Kept { epoch, ..kept }
     }
 
-    fn fact(&self, status: Status, settled: &Settled) -> Fact {
-        Fact { status, observed_at: settled.observed_at, asked_at: self.now.wall, source: settled.by.source }
+    fn fact(&self, settled: &Settled) -> Fact {
+        Fact {
+            status: settled.status,
+            observed_at: settled.observed_at,
+            asked_at: self.now.wall,
+            source: settled.by.source,
+        }
     }
 
     /// An acceptance that counts for every partner, where one was learnt that is enough. Who doubts it asks.
@@ -145,14 +163,14 @@ fn has_accepted(kept: &Kept) -> bool {
     kept.answer.last.is_some_and(|fact| fact.status.is_accepted())
 }
 
-fn accepted(fact: Option<Fact>) -> Option<Status> {
-    fact.map(|fact| fact.status).filter(|status| status.is_accepted())
-}
-
-/// What was learnt since a local source was last written is newer than what it says.
-fn since_learnt(known: Option<Fact>, settled: &Settled) -> Option<Fact> {
+/// What was learnt since a local source was last written is newer than what it says; not what a clock has dated that was
+/// ahead.
+fn since_learnt(known: Option<Fact>, settled: &Settled, now: Now) -> Option<Fact> {
     let learnt = known.filter(|fact| {
-        settled.by.is_local && fact.source == LEARNED && fact.observed_at > settled.observed_at
+        settled.by.is_local
+            && fact.source == LEARNED
+            && fact.observed_at > settled.observed_at
+            && !is_future(fact.observed_at, now.wall)
     })?;
     Some(Fact { status: learnt.status.merged(settled.status), ..learnt })
 }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
-use crate::agreements::flights::{Flights, Waiter};
+use crate::agreements::flights::{Flights, Lane, Waiter};
 use crate::agreements::inquiry::{Inquiry, Wanted, everyones};
 use crate::agreements::near::NearFacts;
 use crate::agreements::source::Sources;
@@ -162,7 +162,7 @@ impl Agreements {
         if self.cache.claim_refresh(key, asking.now.mono) {
             let aside = Asking { asker: None, ..*asking };
             let (settings, now, generation) = (*asking.settings, asking.now, asking.generation());
-            drop(self.ask(&aside, key, Wanted::Anew, move |kept| {
+            drop(self.ask(&aside, key, Wanted::Anew, Lane::Aside, move |kept| {
                 kept.freshness(&settings, generation, now) == Freshness::Fresh && kept.asked >= now.mono
             }));
         }
@@ -190,7 +190,7 @@ impl Agreements {
             counts.misses += 1;
             let fresh = *settings;
             let looked_at = kept.map(|kept| kept.asked);
-            let waiter = self.ask(asking, need.key, Wanted::Fresh, move |kept| {
+            let waiter = self.ask(asking, need.key, Wanted::Fresh, Lane::Shared, move |kept| {
                 // What was found wanting is so still.
                 looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
@@ -218,16 +218,16 @@ impl Agreements {
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            waiting.push((at, key, self.ask_again(asking, key), self.cache.get(&key)));
+            waiting.push((at, key, self.ask_again(asking, key, Lane::Shared), self.cache.get(&key)));
         }
         self.wait(asking, waiting, statuses).await;
     }
 
     /// Asks anew, at most once in `recheck_after`, whoever asks.
-    fn ask_again(&self, asking: &Asking<'_>, key: Key) -> Waiter {
+    fn ask_again(&self, asking: &Asking<'_>, key: Key, lane: Lane) -> Waiter {
         let (recheck_after, until) = (asking.settings.recheck_after, asking.now.mono);
         let generation = asking.generation();
-        self.ask(asking, key, Wanted::Anew, move |kept| {
+        self.ask(asking, key, Wanted::Anew, lane, move |kept| {
             let age = until.saturating_duration_since(kept.asked);
             kept.generation == generation && kept.doubted.is_none() && age < recheck_after
         })
@@ -249,7 +249,8 @@ impl Agreements {
             let landed = match landed {
                 // Somebody else had asked too much: that is no matter of this caller's.
                 Ok(Some(landed)) if joined && landed.answer.failure == Some(Failure::Throttled) => {
-                    let waiter = self.ask_again(asking, key);
+                    let lane = asking.asker.map_or(Lane::Shared, Lane::Own);
+                    let waiter = self.ask_again(asking, key, lane);
                     tokio::time::timeout_at(deadline, waiter.landed()).await
                 }
                 landed => landed,
@@ -270,10 +271,11 @@ impl Agreements {
         asking: &Asking<'_>,
         key: Key,
         wanted: Wanted,
+        lane: Lane,
         suffices: impl Fn(&Kept) -> bool + Send + 'static,
     ) -> Waiter {
         let generation = asking.generation();
-        self.flights.join((key, generation, asking.asker.is_none()), || {
+        self.flights.join((key, generation, lane), || {
             let inquiry = Inquiry {
                 sources: Arc::clone(asking.sources),
                 settings: *asking.settings,
@@ -299,10 +301,12 @@ impl Agreements {
         let remote = asking.sources.of(key.party.kind()).iter().find(|source| !source.is_local());
         let epoch = remote.map_or(0, |source| source.epoch());
         self.cache.change(key, |kept| {
-            let known = kept.filter(|kept| kept.doubted.is_none()).and_then(|kept| kept.answer.last);
+            let holds = |kept: &&Kept| kept.freshness(asking.settings, generation, now) != Freshness::Hard;
+            let known = kept.filter(holds).and_then(Kept::fact);
             let before = known.map(|fact| fact.status).filter(|status| status.is_accepted());
             let status = before.map_or(status, |old| old.merged(status));
             if !demand.is_met_by(status) {
+                // Before anything is denied, the sources are asked.
                 return kept.map(|kept| Kept { doubted: Some(now.mono), ..*kept });
             }
             let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
@@ -371,7 +375,7 @@ impl Agreements {
 
     /// Asks anew for one key, beside the requests. What came of it, where it came in time.
     pub async fn refresh(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
-        let waiter = self.ask_again(asking, key);
+        let waiter = self.ask_again(asking, key, Lane::Aside);
         let landed = tokio::time::timeout(asking.settings.deadline, waiter.landed()).await;
         self.changed();
         landed.ok().flatten()

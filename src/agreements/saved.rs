@@ -1,7 +1,7 @@
 //! Saved facts: acceptances that outlive the process, as lines of JSON in one file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agreements::cache::{Kept, LEARNED, Settings};
+use crate::extract::moment::is_future;
 use crate::policy::agreement::{Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status};
 use crate::policy::id::{Guid, MpnId, Name};
 
+/// The longest first line that is looked at, in bytes.
+const LINE_BYTES_MAX: u64 = 4096;
 /// What the first line says; a file of another form is left alone.
 const FORM: &str = "countersign-facts-1";
 
@@ -73,6 +76,9 @@ pub fn save(
     is_kept: impl Fn(Name) -> bool,
     now: Timestamp,
 ) -> io::Result<usize> {
+    if path.exists() && !is_ours(path)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "there is another file, which is left alone"));
+    }
     let beside = beside(path);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     let mut writer = BufWriter::with_capacity(1 << 16, file);
@@ -96,6 +102,17 @@ pub fn save(
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()?;
     Ok(count)
+}
+
+/// Whether a file holds saved facts, or nothing. What is no regular file could keep its reader waiting for ever.
+pub fn is_ours(path: &Path) -> io::Result<bool> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(false);
+    }
+    let mut head = Vec::new();
+    let mut reader = BufReader::new(File::open(path)?.take(LINE_BYTES_MAX));
+    reader.read_until(b'\n', &mut head)?;
+    Ok(head.is_empty() || serde_json::from_slice::<Head>(&head).is_ok_and(|head| head.form == FORM))
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -145,22 +162,25 @@ pub fn load(
     epoch_of: impl Fn(Name) -> Option<u64>,
     now: Timestamp,
 ) -> io::Result<Loaded> {
-    let mut lines = BufReader::new(File::open(path)?).lines();
-    let head = lines.next().transpose()?.and_then(|line| serde_json::from_str::<Head>(&line).ok());
-    if head.is_none_or(|head| head.form != FORM) {
+    if !is_ours(path)? {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no saved facts"));
     }
+    let mut lines = BufReader::new(File::open(path)?).split(b'\n');
+    lines.next().transpose()?;
     let oldest = settings.stale_max();
     let holds = |saved: &Saved| {
         let age = now.duration_since(saved.fact.asked_at);
         let source = saved.fact.source;
         // A clock that was ahead when it was saved would keep it for ever.
+        let is_dated_ahead = is_future(saved.fact.observed_at, now)
+            || matches!(saved.fact.status, Status::Accepted { at: Some(at), .. } if is_future(at, now));
         (SignedDuration::ZERO..=oldest).contains(&age)
+            && !is_dated_ahead
             && (source == LEARNED || epoch_of(source) == Some(saved.epoch))
     };
     let mut loaded = Loaded::default();
     for line in lines {
-        match serde_json::from_str::<Line>(&line?).ok().as_ref().and_then(saved).filter(holds) {
+        match serde_json::from_slice::<Line>(&line?).ok().as_ref().and_then(saved).filter(holds) {
             Some(saved) => loaded.facts.push(saved),
             None => loaded.left_out += 1,
         }
@@ -305,7 +325,7 @@ mod tests {
         std::fs::write(&path, head + &lines.concat()).unwrap();
         let loaded = load(&path, &settings(), |_| None, now).unwrap();
         assert_eq!((loaded.facts.len(), loaded.left_out), (1, 5));
-        for text in ["", "{}\n", "{\"form\":\"other\",\"saved_at\":\"x\"}\n", "\u{0}\u{1}"] {
+        for text in ["{}\n", "{\"form\":\"other\",\"saved_at\":\"x\"}\n", "\u{0}\u{1}"] {
             std::fs::write(&path, text).unwrap();
             assert!(load(&path, &settings(), |_| None, now).is_err(), "{text:?}");
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::agreements::cache::{self, LEARNED};
 use crate::agreements::file::{Entry, Ledger, Subject};
+use crate::agreements::saved;
 use crate::config::identity::read_file;
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
@@ -93,7 +94,15 @@ pub fn agreements(
         })
     });
     let (cache, saved) = section.nested("cache", |section| {
-        let saved = section.get("file", |node| Some(resolve(folder, &reader.text(node)?)));
+        let saved = section.get("file", |node| {
+            let path = resolve(folder, &reader.text(node)?);
+            if path.exists() && !saved::is_ours(&path).unwrap_or(false) {
+                let hint = "name a file that is nothing else: it is replaced whenever acceptances are saved"
+                    .to_owned();
+                reader.error(node.span, format!("{} holds something else", path.display()), Some(hint));
+            }
+            Some(path)
+        });
         (cache_settings(section), saved)
     })?;
     if !remotes.is_empty() && saved.is_none() {

@@ -1,5 +1,7 @@
 //! Resources: what a request does, from the cart, transfer or subscription that it is about.
 
+use std::cmp::Ordering;
+
 use crate::extract::facts::{customer_of_body, lines_of, resellers_of};
 use crate::extract::json::{Document, Value, scalar};
 use crate::extract::moment::moment;
@@ -57,7 +59,8 @@ pub fn enrich(
             Ok(Enriched { request, etag: None })
         }
         Resource::Subscription => {
-            let etag = etag.map(str::to_owned).or_else(|| etag_within(&there));
+            let etag = etag.filter(|etag| is_one_version(etag)).map(str::to_owned);
+            let etag = etag.or_else(|| etag_within(&there));
             let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
             let sent = Document::parse(body).map_err(|why| Unusable::Unreadable(why.0))?;
             let (operation, class) = endpoint.classify_changes(differences(endpoint, &sent, &there));
@@ -101,9 +104,17 @@ fn with_lines(
 fn etag_within(there: &Document<'_>) -> Option<String> {
     let attributes = there.member(0, "attributes")?;
     match &there.node(there.member(attributes, "etag")?).value {
-        Value::Text(text) if !text.is_empty() => Some(text.to_string()),
+        Value::Text(text) if is_one_version(text) => Some(text.to_string()),
         _ => None,
     }
+}
+
+/// Whether an etag names one version, exactly: neither any, nor several, nor one that is only much the same (RFC 9110
+/// sections 8.8.3 and 13.1.1).
+fn is_one_version(etag: &str) -> bool {
+    let bare = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(etag);
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b',';
+    !bare.is_empty() && bare != "*" && !etag.starts_with("W/") && bare.bytes().all(plain)
 }
 
 /// The members that differ from what is there. What is left out stays as it is, unless that wipes it.
@@ -163,13 +174,22 @@ fn same(sent: &Document<'_>, left: Option<usize>, there: &Document<'_>, right: O
             one.eq_ignore_ascii_case(other) || moment(one).is_some_and(|at| moment(other) == Some(at))
         }
         (Value::Object, Value::Object) => {
-            let member = |name: &str| (sent.member(left, name), there.member(right, name));
-            let alike = |name: &str| {
-                let (one, other) = member(name);
-                same(sent, one, there, other)
-            };
-            sent.children(left).all(|(_, node)| alike(&node.key))
-                && there.children(right).all(|(_, node)| alike(&node.key))
+            // Side by side in order of their names: a look for each would cost their product.
+            let (ones, others) = (members(sent, left), members(there, right));
+            let (mut ones, mut others) = (ones.into_iter().peekable(), others.into_iter().peekable());
+            while ones.peek().is_some() || others.peek().is_some() {
+                let order = match (ones.peek(), others.peek()) {
+                    (Some((one, _)), Some((other, _))) => one.cmp(other),
+                    (Some(_), None) => Ordering::Less,
+                    _ => Ordering::Greater,
+                };
+                let one = if order.is_le() { ones.next() } else { None };
+                let other = if order.is_ge() { others.next() } else { None };
+                if !same(sent, one.map(|(_, at)| at), there, other.map(|(_, at)| at)) {
+                    return false;
+                }
+            }
+            true
         }
         (Value::Array, Value::Array) => {
             let mut ones = sent.children(left).map(|(at, _)| at);
@@ -183,5 +203,67 @@ fn same(sent: &Document<'_>, left: Option<usize>, there: &Document<'_>, right: O
             }
         }
         (one, other) => one == other || (value_of(sent, Some(left)) && value_of(there, Some(right))),
+    }
+}
+
+/// The members of an object in order of their names, in lower case.
+fn members(document: &Document<'_>, of: usize) -> Vec<(String, usize)> {
+    let mut members: Vec<(String, usize)> =
+        document.children(of).map(|(at, node)| (node.key.to_ascii_lowercase(), at)).collect();
+    members.sort_unstable();
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alike(one: &str, other: &str) -> bool {
+        let (one, other) = (one.as_bytes(), other.as_bytes());
+        let (one, other) = (Document::parse(one).unwrap(), Document::parse(other).unwrap());
+        let (there, back) = (same(&one, Some(0), &other, Some(0)), same(&other, Some(0), &one, Some(0)));
+        assert_eq!(there, back, "in both directions");
+        there
+    }
+
+    #[test]
+    fn values_are_the_same_whatever_their_spelling() {
+        for (one, other, expected) in [
+            (r#"{"a":1,"b":[{"c":"x"}]}"#, r#"{"B":[{"C":"X"}],"A":1}"#, true),
+            (r#"{"a":null,"b":""}"#, "{}", true),
+            (r#"{"a":{}}"#, "{}", false),
+            (r#"{"a":[]}"#, "{}", false),
+            (r#"{"a":false}"#, "{}", false),
+            (r#"{"a":0}"#, "{}", false),
+            (r#"{"a":"2021-01-01T00:00:00Z"}"#, r#"{"a":"2021-01-01T01:00:00+01:00"}"#, true),
+            (r#"{"a":"2021-01-01T00:00:00"}"#, r#"{"a":"2021-01-01T00:00:00.000Z"}"#, true),
+            (r#"{"a":"1"}"#, r#"{"a":1}"#, false),
+            (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, false),
+            (r#"{"a":[1]}"#, r#"{"a":[1,null]}"#, false),
+            (r#"{"a":1,"c":3}"#, r#"{"a":1,"b":2,"c":3}"#, false),
+            (r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"c":3}"#, false),
+            (r#"{"x":{"a":1}}"#, r#"{"x":{"a":1,"b":null}}"#, true),
+        ] {
+            assert_eq!(alike(one, other), expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn only_one_exact_version_is_held_to() {
+        for (etag, expected) in [
+            ("\"eyJ2IjoxfQ==\"", true),
+            ("eyJ2IjoxfQ==", true),
+            ("W/\"a\"", false),
+            ("*", false),
+            ("\"*\"", false),
+            ("\"a\", \"b\"", false),
+            ("a,b", false),
+            ("\"a", false),
+            ("\"\"", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_one_version(etag), expected, "{etag}");
+        }
     }
 }

@@ -300,7 +300,7 @@ named_enum! {
 impl Failure {
     /// Whether it is the gateway's own doing, so that `on_unknown: allow` must not apply.
     pub fn is_own(self) -> bool {
-        matches!(self, Failure::Throttled | Failure::Deadline | Failure::NotAsked)
+        matches!(self, Failure::Unavailable | Failure::Throttled | Failure::Deadline | Failure::NotAsked)
     }
 }
 

@@ -36,8 +36,8 @@ pub struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Failures in a row.
-    failures: u32,
+    /// Different questions that failed in a row: what is wrong with one thing that is asked for is not the server's fault.
+    failed: Vec<u64>,
     /// How often it opened since it was last closed.
     opened: u32,
     /// Open, and until when.
@@ -47,7 +47,7 @@ struct State {
 }
 
 impl Breaker {
-    /// A closed breaker that opens after `failures_max` failures in a row (at least one). `jitter` draws a number from 0
+    /// A closed breaker that opens after `failures_max` different questions in a row failed (at least one). `jitter` draws a number from 0
     /// to 1.
     pub fn new(failures_max: u32, jitter: fn() -> f64) -> Breaker {
         let failures_max = failures_max.max(1);
@@ -69,8 +69,8 @@ impl Breaker {
         self.state().admission(now)
     }
 
-    /// Notes how a question ended.
-    pub fn note(&self, now: Instant, ok: bool) {
+    /// Notes how a question about something ended.
+    pub fn note(&self, now: Instant, about: u64, ok: bool) {
         let mut state = self.state();
         if ok {
             *state = State::default();
@@ -80,8 +80,10 @@ impl Breaker {
             // Asked before it opened: that it fails too says nothing new.
             return;
         }
-        state.failures = state.failures.saturating_add(1);
-        if state.probe_since.take().is_some() || state.failures >= self.failures_max {
+        if !state.failed.contains(&about) && state.failed.len() < self.failures_max as usize {
+            state.failed.push(about);
+        }
+        if state.probe_since.take().is_some() || state.failed.len() >= self.failures_max as usize {
             state.opened = state.opened.saturating_add(1);
             state.open_until = Some(now + backoff(state.opened, (self.jitter)()).min(OPEN_MAX));
             self.openings.fetch_add(1, Ordering::AcqRel);
@@ -100,7 +102,7 @@ impl Breaker {
 
     /// Whether the last question failed.
     pub fn is_failing(&self) -> bool {
-        self.state().failures > 0
+        !self.state().failed.is_empty()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,6 +128,24 @@ impl State {
 mod tests {
     use super::*;
 
+    /// Another question each time.
+    fn next() -> u64 {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[test]
+    fn one_thing_that_can_not_be_asked_for_opens_nothing() {
+        let now = Instant::now();
+        let breaker = Breaker::new(5, || 0.0);
+        for about in (0..4).cycle().take(100) {
+            assert_eq!(breaker.admit(now), Admission::Admitted);
+            breaker.note(now, about, false);
+        }
+        breaker.note(now, 4, false);
+        assert_ne!(breaker.admit(now), Admission::Admitted);
+    }
+
     fn after(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
     }
@@ -134,7 +154,7 @@ mod tests {
         let breaker = Breaker::new(5, || 0.0);
         for _ in 0..5 {
             assert_eq!(breaker.admit(now), Admission::Admitted);
-            breaker.note(now, false);
+            breaker.note(now, next(), false);
         }
         breaker
     }
@@ -145,10 +165,10 @@ mod tests {
         let breaker = Breaker::new(5, || 0.0);
         for ok in [false, false, false, false, true, false, false, false, false] {
             assert_eq!(breaker.admit(now), Admission::Admitted);
-            breaker.note(now, ok);
+            breaker.note(now, next(), ok);
         }
         assert_eq!(breaker.admit(now), Admission::Admitted);
-        breaker.note(now, false);
+        breaker.note(now, next(), false);
         assert_eq!(breaker.admit(now), Admission::Open { until: now + after(1.0) });
     }
 
@@ -160,7 +180,7 @@ mod tests {
         assert_eq!(breaker.peek(later), Admission::Admitted);
         assert_eq!(breaker.admit(later), Admission::Admitted);
         assert_eq!(breaker.admit(later), Admission::Open { until: later + after(1.0) });
-        breaker.note(later, true);
+        breaker.note(later, next(), true);
         assert_eq!(breaker.admit(later), Admission::Admitted);
         assert_eq!(breaker.admit(later), Admission::Admitted);
     }
@@ -174,7 +194,7 @@ mod tests {
             assert_eq!(breaker.admit(until - after(0.001)), Admission::Open { until });
             now = until;
             assert_eq!(breaker.admit(now), Admission::Admitted);
-            breaker.note(now, false);
+            breaker.note(now, next(), false);
         }
     }
 
@@ -182,7 +202,7 @@ mod tests {
     fn questions_that_were_under_way_when_it_opened_do_not_hold_it_open() {
         let now = Instant::now();
         let breaker = opened(now);
-        breaker.note(now + after(0.9), false);
+        breaker.note(now + after(0.9), next(), false);
         assert_eq!(breaker.admit(now + after(1.0)), Admission::Admitted);
     }
 
@@ -201,7 +221,7 @@ mod tests {
     fn jitter_shortens_the_time_that_it_is_open() {
         let now = Instant::now();
         let breaker = Breaker::new(1, || 1.0);
-        breaker.note(now, false);
+        breaker.note(now, next(), false);
         assert_eq!(breaker.admit(now), Admission::Open { until: now + after(0.75) });
     }
 }

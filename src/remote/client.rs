@@ -1,5 +1,6 @@
 //! Remote servers: asked within their limits, as whom the gateway is, with what became of it counted.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -194,7 +195,7 @@ impl Remote {
                 "an answer that says nothing"
             );
         }
-        self.guard.note(Instant::now(), outcome);
+        self.guard.note(Instant::now(), about(&asked.target), outcome);
         answer
     }
 
@@ -224,6 +225,13 @@ impl Remote {
     pub fn is_open(&self) -> bool {
         self.guard.is_open(Instant::now())
     }
+}
+
+/// A number for what a question is about.
+fn about(target: &str) -> u64 {
+    let mut hash = DefaultHasher::new();
+    target.hash(&mut hash);
+    hash.finish()
 }
 
 fn failure_of(why: Why) -> Failure {
@@ -260,7 +268,9 @@ fn judged(answer: Answer) -> (Outcome, Result<Answer, Failure>) {
     let is_readable = (status.is_success() || status.is_client_error())
         && answer.headers.get(CONTENT_TYPE).is_some_and(is_json)
         && answer.headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    match is_readable || status == StatusCode::NOT_FOUND {
+    // What is not there has nothing to say; a page that says so is somebody else's.
+    let is_bare = status == StatusCode::NOT_FOUND && answer.body.is_empty();
+    match is_readable || is_bare {
         true => (Outcome::Answered, Ok(answer)),
         false => (Outcome::Answered, Err(Failure::Source)),
     }

@@ -15,7 +15,7 @@ pub struct Limits {
     pub per_minute: u32,
     /// The part of them that one caller may take, in percent.
     pub share_percent: u8,
-    /// Failures in a row after which it is left alone.
+    /// Different questions in a row that failed, after which it is left alone.
     pub failures_max: u32,
 }
 
@@ -106,8 +106,8 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         Ok(Leave { wait: pause + more, openings: self.breaker.openings() })
     }
 
-    /// Notes how a question ended.
-    pub fn note(&self, now: Instant, outcome: Outcome) {
+    /// Notes how a question about something ended.
+    pub fn note(&self, now: Instant, about: u64, outcome: Outcome) {
         if let Outcome::Throttled(wait) = outcome {
             let mut paused_until = self.paused_until();
             *paused_until = (*paused_until).max(Some(now + wait));
@@ -115,7 +115,7 @@ impl<K: Copy + Eq + Hash> Guard<K> {
             self.budget.spend_burst(now + wait);
         }
         // A server that says when to come back is not one that is broken.
-        self.breaker.note(now, outcome != Outcome::Failed);
+        self.breaker.note(now, about, outcome != Outcome::Failed);
     }
 
     /// Whether leave that was given holds still, after the wait that came with it.
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_pause_is_waited_for_within_patience() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
-        guard.note(now, Outcome::Throttled(seconds(5)));
+        guard.note(now, 0, Outcome::Throttled(seconds(5)));
         assert_eq!(refusal(&guard, now, seconds(4)), (Why::Paused, seconds(5)));
         assert_eq!(guard.enter(Some(1), 1, now + seconds(2), seconds(4)).unwrap().wait, seconds(3));
         // What came together during the pause does not come at once after it.
@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn a_shorter_pause_does_not_end_a_longer_one() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
-        guard.note(now, Outcome::Throttled(seconds(5)));
-        guard.note(now, Outcome::Throttled(seconds(1)));
-        guard.note(now, Outcome::Answered);
+        guard.note(now, 0, Outcome::Throttled(seconds(5)));
+        guard.note(now, 0, Outcome::Throttled(seconds(1)));
+        guard.note(now, 0, Outcome::Answered);
         assert_eq!(refusal(&guard, now, NONE), (Why::Paused, seconds(5)));
     }
 
@@ -203,7 +203,7 @@ mod tests {
     fn after_a_pause_the_budget_still_holds() {
         let limits = Limits { per_minute: 10, share_percent: 100, ..Limits::default() };
         let (guard, now) = (guard(&limits), Instant::now());
-        guard.note(now, Outcome::Throttled(seconds(5)));
+        guard.note(now, 0, Outcome::Throttled(seconds(5)));
         let mut waits = Vec::new();
         let refused = loop {
             match guard.enter(Some(1), 1, now, seconds(20)) {
@@ -218,15 +218,15 @@ mod tests {
     #[test]
     fn a_server_that_keeps_failing_is_left_alone_and_then_probed() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
-        for _ in 0..5 {
+        for about in 0..5 {
             guard.enter(Some(1), 1, now, NONE).unwrap();
-            guard.note(now, Outcome::Failed);
+            guard.note(now, about, Outcome::Failed);
         }
         assert_eq!(refusal(&guard, now, seconds(60)), (Why::Open, seconds(1)));
         let later = now + seconds(1);
         assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
         assert_eq!(refusal(&guard, later, NONE).0, Why::Open);
-        guard.note(later, Outcome::Answered);
+        guard.note(later, 0, Outcome::Answered);
         assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let limits = Limits { per_minute: 1, failures_max: 1, ..Limits::default() };
         let (guard, now) = (guard(&limits), Instant::now());
         guard.enter(Some(1), 1, now, NONE).unwrap();
-        guard.note(now, Outcome::Failed);
+        guard.note(now, 0, Outcome::Failed);
         assert_eq!(refusal(&guard, now + seconds(2), NONE).0, Why::Budget);
         assert!(guard.enter(Some(1), 1, now + seconds(60), NONE).is_ok());
     }

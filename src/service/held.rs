@@ -29,6 +29,8 @@ struct Current {
     got: Instant,
     renew_at: Instant,
     expires: Instant,
+    /// It was refused: another one is wanted, and this one serves only while none can be had.
+    is_suspect: bool,
 }
 
 /// What asking for a token brings.
@@ -43,11 +45,14 @@ pub struct Asked {
 impl Held {
     /// Asks for a token. Where it is time, a renewal counts as under way from here on.
     pub fn ask(&mut self, now: Instant) -> Asked {
-        let is_due = self.current.as_ref().is_none_or(|current| now >= current.renew_at);
+        let is_due =
+            self.current.as_ref().is_none_or(|current| current.is_suspect || now >= current.renew_at);
         let begins = is_due && !self.is_under_way && !self.is_withheld(now);
         self.is_under_way |= begins;
         let answer = match &self.current {
-            Some(current) if now < current.expires => Some(Ok(current.bearer.clone())),
+            Some(current) if now < current.expires && !(current.is_suspect && self.is_under_way) => {
+                Some(Ok(current.bearer.clone()))
+            }
             _ if self.is_under_way => None,
             _ => Some(Err(self.failure.clone().unwrap_or(TokenFailure::Lost))),
         };
@@ -59,30 +64,41 @@ impl Held {
         // From when it was asked for: how long the answer took to come is not known to have been spent before.
         let expires = asked + issued.lifetime;
         let renew_at = expires - (issued.lifetime / 5).min(RENEW_BEFORE_MAX);
-        let current = Current { bearer: issued.bearer.clone(), got: now, renew_at, expires };
+        let bearer = issued.bearer.clone();
+        let current = Current { bearer, got: now, renew_at, expires, is_suspect: false };
         *self = Held { current: Some(current), ..Held::default() };
     }
 
-    /// Ends the renewal that is under way, with a failure. What is held stays in use. The endpoint may have said when to
-    /// come back; `jitter` is from 0 to 1.
-    pub fn fail(&mut self, failure: TokenFailure, retry_after: Option<Duration>, now: Instant, jitter: f64) {
+    /// Ends the renewal that is under way, with a failure. What is held stays in use; the answer is that, if it is good
+    /// still. The endpoint may have said when to come back; `jitter` is from 0 to 1.
+    pub fn fail(
+        &mut self,
+        failure: TokenFailure,
+        retry_after: Option<Duration>,
+        now: Instant,
+        jitter: f64,
+    ) -> Option<Bearer> {
         self.is_under_way = false;
         self.failures = self.failures.saturating_add(1);
         self.failure = Some(failure);
         let pause = backoff(self.failures, jitter).max(retry_after.unwrap_or_default());
         self.withheld_until = Some(now + pause);
+        let current = self.current.as_mut().filter(|current| now < current.expires)?;
+        // Whether it is good shows with the next question.
+        current.is_suspect = false;
+        Some(current.bearer.clone())
     }
 
-    /// Gives up a token that was refused, unless it is not the one in use or fresh. Whether another one can be had.
+    /// Suspects a token that was refused, unless it is not the one in use or fresh. Whether another one can be had.
     pub fn refuse(&mut self, bearer: &Bearer, now: Instant) -> bool {
-        if let Some(current) = &self.current {
+        if let Some(current) = &mut self.current {
             if current.bearer != *bearer {
                 return true;
             }
             if now.saturating_duration_since(current.got) <= FRESH {
                 return false;
             }
-            self.current = None;
+            current.is_suspect = true;
         }
         self.is_under_way || !self.is_withheld(now)
     }

@@ -131,8 +131,7 @@ impl Shared {
             }
             Err((failure, retry_after)) => {
                 tell(&failure);
-                held.fail(failure.clone(), retry_after, now, random());
-                Err(failure)
+                held.fail(failure.clone(), retry_after, now, random()).ok_or(failure)
             }
         };
         // Nobody may be waiting.

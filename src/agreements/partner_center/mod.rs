@@ -203,6 +203,7 @@ impl Asking {
         let mut page = Some(NextPage { target, token: None });
         let mut half = Half::default();
         let mut leave = Some(leave);
+        let mut pages: Vec<NextPage> = page.iter().cloned().collect();
         for _ in 0..PAGES_MAX {
             let Some(NextPage { target, token }) = page else { return half };
             let answer = match ask(&self.remote, question, target, token.as_deref(), leave.take()).await {
@@ -221,6 +222,10 @@ impl Asking {
             if half.status.is_some_and(|status| question.demand.is_met_by(status)) {
                 return half;
             }
+            if read.next.as_ref().is_some_and(|next| pages.contains(next)) {
+                break;
+            }
+            pages.extend(read.next.clone());
             page = read.next;
         }
         half.and(Half::failed(Failure::Source))
