@@ -126,8 +126,12 @@ impl Inquiry {
                 }
             },
             (None, Some(failure)) => (fallback(known, failure), known.map_or(0, |known| known.epoch)),
-            // No source names the party any more: an older acceptance is not merely stale.
-            (None, None) => (Answer::failed(Failure::Unrecorded), 0),
+            (None, None) => match learnt(known_fact, self.now) {
+                // No source says anything of the party, as when it was learnt.
+                Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), 0),
+                // No source names the party any more: an older acceptance is not merely stale.
+                None => (Answer::failed(Failure::Unrecorded), 0),
+            },
         };
         let kept = Kept::new(&self.key, answer, self.now.mono, self.generation, &self.settings);
         Kept { epoch, ..kept }
@@ -163,14 +167,14 @@ fn has_accepted(kept: &Kept) -> bool {
     kept.answer.last.is_some_and(|fact| fact.status.is_accepted())
 }
 
-/// What was learnt since a local source was last written is newer than what it says; not what a clock has dated that was
-/// ahead.
+/// What was learnt from the upstream; not what a clock has dated that was ahead.
+fn learnt(known: Option<Fact>, now: Now) -> Option<Fact> {
+    known.filter(|fact| fact.source == LEARNED && !is_future(fact.observed_at, now.wall))
+}
+
+/// What was learnt since a local source was last written is newer than what it says.
 fn since_learnt(known: Option<Fact>, settled: &Settled, now: Now) -> Option<Fact> {
-    let learnt = known.filter(|fact| {
-        settled.by.is_local
-            && fact.source == LEARNED
-            && fact.observed_at > settled.observed_at
-            && !is_future(fact.observed_at, now.wall)
-    })?;
+    let is_newer = |fact: &Fact| settled.by.is_local && fact.observed_at > settled.observed_at;
+    let learnt = learnt(known, now).filter(is_newer)?;
     Some(Fact { status: learnt.status.merged(settled.status), ..learnt })
 }

@@ -97,9 +97,8 @@ pub fn agreements(
         let saved = section.get("file", |node| {
             let path = resolve(folder, &reader.text(node)?);
             if path.exists() && !saved::is_ours(&path).unwrap_or(false) {
-                let hint = "name a file that is nothing else: it is replaced whenever acceptances are saved"
-                    .to_owned();
-                reader.error(node.span, format!("{} holds something else", path.display()), Some(hint));
+                let hint = "it is left alone, so that nothing is saved: name another one".to_owned();
+                reader.warning(node.span, format!("{} holds something else", path.display()), Some(hint));
             }
             Some(path)
         });

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The window that `per_minute` is about.
 const WINDOW: Duration = Duration::from_secs(60);
+/// What one caller may ask at once at least: about a reseller and a customer, with one to spare.
+const OWN_BURST_MIN: u32 = 4;
 /// How many callers are told apart at a time.
 const CALLERS_MAX: usize = 10_000;
 
@@ -44,9 +46,9 @@ struct Levels<K> {
 
 impl<K: Copy + Eq + Hash> Budget<K> {
     /// A budget of `per_minute` questions (at least one), of which a fifth may come at once, and of `share_percent` (1 to
-    /// 100) of both for each caller, but never less than two at once.
+    /// 100) of both for each caller, but never less than four at once.
     ///
-    /// Below four a minute there is no burst: they are spread evenly. Below sixty or so the two at once of a few callers are
+    /// Below four a minute there is no burst: they are spread evenly. Below 120 or so the four at once of a few callers are
     /// the burst of all, and callers make each other wait.
     pub fn new(per_minute: u32, share_percent: u8) -> Budget<K> {
         let per_minute = per_minute.max(1);
@@ -55,7 +57,8 @@ impl<K: Copy + Eq + Hash> Budget<K> {
         let spread = (per_minute - burst).max(1);
         let interval = WINDOW.as_nanos() as u64;
         let all = Bucket::new(interval.div_ceil(u64::from(spread)), burst);
-        let own_burst = (u64::from(burst) * u64::from(share) / 100).max(2) as u32;
+        let own_burst =
+            (u64::from(burst) * u64::from(share) / 100).max(OWN_BURST_MIN.min(burst).into()) as u32;
         let own_interval = (interval * 100).div_ceil(u64::from(spread) * u64::from(share));
         let each = Bucket::new(own_interval, own_burst);
         let background = all.interval * (burst / 2).saturating_sub(1);

@@ -17,11 +17,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("fetch", &[]),
     ("service", &["waiting", "fetch", "metrics", "random"]),
     ("remote", &["waiting", "fetch", "metrics", "policy", "random", "service"]),
-    ("resources", &["policy", "random", "remote", "service"]),
+    ("resources", &["policy", "remote", "service"]),
     ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),
-    ("agreements", &["clock", "extract", "fetch", "policy", "random", "remote"]),
+    ("agreements", &["clock", "extract", "fetch", "policy", "remote"]),
     ("judge", &["agreements", "extract", "policy"]),
     ("audit", &["metrics", "policy"]),
     (
@@ -45,6 +45,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "config",
         &[
             "policy",
+            "extract",
             "tls",
             "fetch",
             "service",

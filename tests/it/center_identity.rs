@@ -124,7 +124,7 @@ fn resellers(source: &str, cache: &str) -> Stage {
 
 #[test]
 fn a_partner_that_spends_its_share_leaves_others_theirs() {
-    let stage = resellers(", requests_per_minute: 60, caller_share: 20", "deadline: 300ms");
+    let stage = resellers(", requests_per_minute: 120, caller_share: 20", "deadline: 300ms");
     let other = agent_of(&stage, OTHER);
     let mut unknown = 0;
     for number in 0..30 {

@@ -144,7 +144,6 @@ fn unreadable() -> Vec<String> {
             json!({ "lineItems": [{ "catalogItemId": LICENCE, "partnerIdOnRecord": "seller" }] }),
             json!({ "lineItems": [{ "catalogItemId": LICENCE, "participants": [{ "key": "x", "value": [SIGNED] }] }] }),
             json!({ "lineItems": [{ "catalogItemId": [LICENCE] }] }),
-            json!({ "lineItems": vec![json!({ "catalogItemId": LICENCE }); 301] }),
         ]
         .map(|cart| as_fault(&cart.to_string())),
     );

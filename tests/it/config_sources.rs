@@ -87,7 +87,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("cloud: commercial\n", "cloud: germany\n", "expected one of `commercial`"),
     ("not_applicable: [us_government]", "not_applicable: [gov]", "expected one of `commercial`"),
     ("templates: [117a77b0-9360-443b-8795-c6dedc750cf9]", "templates: [mca]", "mca"),
-    ("requests_per_minute: 300", "requests_per_minute: 0", "from 1 to 1000000"),
+    ("requests_per_minute: 300", "requests_per_minute: 0", "from 10 to 1000000"),
     ("caller_share: 20", "caller_share: 0", "from 1 to 100"),
     ("caller_share: 20", "caller_share: 101", "from 1 to 100"),
     ("timeout: 5s", "timeout: 5ms", "a duration from 100ms"),

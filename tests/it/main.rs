@@ -31,6 +31,7 @@ mod limits;
 mod minting;
 mod policy_tables;
 mod properties;
+mod resilience;
 mod rfc_examples;
 mod rows;
 mod rsa_forger;
