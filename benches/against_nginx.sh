@@ -8,17 +8,11 @@
 set -euo pipefail
 rounds=${1:-5} seconds=${2:-5} connections=32
 cd "$(dirname "$0")/.."
-cargo build --release --quiet --bins --examples
-work=$(mktemp -d)
-cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
-trap cleanup EXIT
+. benches/common.sh
 
 access_log=off
 [ "${ACCESS_LOG:-off}" = on ] && access_log="$work/access.log"
-mkfifo "$work/in"
-taskset -c 1 target/release/examples/stage "$work" 18080 <"$work/in" >"$work/stage.out" &
-exec 3>"$work/in"
-until [ -s "$work/stage.out" ]; do :; done
+stage_cpu=1 stage 18080
 upstream=$(head -1 "$work/stage.out")
 
 cat >"$work/nginx.conf" <<CONF
@@ -35,7 +29,7 @@ CONF
 taskset -c 0 nginx -c "$work/nginx.conf" -e stderr &
 taskset -c 0 target/release/countersign run --config "$work/countersign.yaml" 2>"$work/gateway.log" &
 gateway=$!
-until curl -fs http://127.0.0.1:18081/readyz >/dev/null 2>&1; do :; done
+ready 18081
 until [ -s "$work/nginx.pid" ]; do :; done
 nginx=$(pgrep -P "$(cat "$work/nginx.pid")")
 

@@ -6,18 +6,12 @@
 set -euo pipefail
 seconds=${1:-30}
 cd "$(dirname "$0")/.."
-cargo build --release --quiet --bins --examples
-work=$(mktemp -d)
-cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
-trap cleanup EXIT
+. benches/common.sh
 
-mkfifo "$work/in"
-target/release/examples/stage "$work" 18180 <"$work/in" >"$work/stage.out" &
-exec 3>"$work/in"
-until [ -s "$work/stage.out" ]; do :; done
+stage 18180
 WORKERS=2 target/release/countersign run --config "$work/countersign.yaml" 2>"$work/gateway.log" &
 gateway=$!
-until curl -fs http://127.0.0.1:18181/readyz >/dev/null 2>&1; do :; done
+ready 18181
 load() { wrk -t1 -c32 -d"$1s" -s "$work/$2.lua" http://127.0.0.1:18180; }
 # The stand-in prints how many requests it has received whenever it reads a line.
 upstream_count() { local lines; lines=$(wc -l <"$work/stage.out"); echo >&3; until [ "$(wc -l <"$work/stage.out")" -gt "$lines" ]; do :; done; tail -1 "$work/stage.out"; }

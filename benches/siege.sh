@@ -7,16 +7,10 @@
 set -euo pipefail
 seconds=${1:-60}
 cd "$(dirname "$0")/.."
-cargo build --release --quiet --bins --examples
+. benches/common.sh
 ulimit -n 65536 2>/dev/null || true # ten thousand connections, and their other ends
-work=$(mktemp -d)
-cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
-trap cleanup EXIT
 
-mkfifo "$work/in"
-target/release/examples/stage "$work" 18180 <"$work/in" >"$work/stage.out" &
-exec 3>"$work/in"
-until [ -s "$work/stage.out" ]; do :; done
+stage 18180
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/server.key" -out "$work/server.pem" 2>/dev/null
 # The same configuration twice: with TLS, and on the next ports without.
@@ -29,7 +23,7 @@ echo 'limits: { connections: 12000, connections_per_address: 12000, requests: 20
 for file in "$plain" "$secured"; do
   WORKERS=2 target/release/countersign run --config "$file" 2>>"$work/gateway.log" &
 done
-until curl -fs http://127.0.0.1:18181/readyz >/dev/null 2>&1 && curl -fs http://127.0.0.1:18191/readyz >/dev/null 2>&1; do :; done
+ready 18181 18191
 token=$(cat "$work/token.txt")
 customer=c0a80101-6d2b-4c1e-8f10-000000000001
 order() { curl -sk -o /dev/null -w '%{http_code} %{time_total}\n' -m 20 -X POST "$1/v1/customers/$customer/orders" -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"lineItems":[{"offerId":"CFQ7TTC0LH18","quantity":1}]}'; }

@@ -1,9 +1,12 @@
 //! A stage for load runs: the stand-in ordering API, and a folder with configuration, keys, ledger and requests.
 //!
-//! `cargo run --release --example stage -- FOLDER GATEWAY_PORT` serves until its standard input ends.
+//! `cargo run --release --example stage -- FOLDER GATEWAY_PORT` serves until its standard input ends. With
+//! `SOURCE_URL CACHE SOURCE` behind it, three resellers of one provider call, and agreements of resellers and customers
+//! are asked of the stand-in at that address; `CACHE` and `SOURCE` are YAML for those two sections (`accepted: 10s`).
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use countersign::standin::{Issuer, IssuerAlgorithm, Standin};
 use jiff::Timestamp;
@@ -12,12 +15,19 @@ use serde_json::json;
 const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
 const CUSTOMER: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
 const BLOCKED: &str = "c0a80101-6d2b-4c1e-8f10-000000000002";
+/// Resellers of the partner, by the names that `orders` knows them by.
+const RESELLERS: [(&str, &str); 3] = [
+    ("a", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0a"),
+    ("b", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0b"),
+    ("c", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0c"),
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(folder), Some(port)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        return Err("usage: stage FOLDER GATEWAY_PORT".into());
+        return Err("usage: stage FOLDER GATEWAY_PORT [SOURCE_URL CACHE SOURCE]".into());
     };
+    let asked = arguments.next().map(|url| (url, arguments.next(), arguments.next()));
     std::fs::create_dir_all(&folder)?;
     let standin = Standin::start("127.0.0.1:0".parse()?)?;
     let issuer = Issuer::fresh(IssuerAlgorithm::Rs256, "stage");
@@ -25,19 +35,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     write("keys.json", issuer.jwks())?;
     write("agreements.yaml", include_str!("../config/agreements.yaml").to_owned())?;
     let admin_port: u16 = port.parse::<u16>()? + 1;
-    write("countersign.yaml", configuration(&port, admin_port, &standin.url()))?;
-    let now = Timestamp::now().as_second();
-    let token = issuer.token(&json!({
-        "iss": format!("https://login.example/{PARTNER}/v2.0"),
-        "aud": "api://countersign",
-        "tid": PARTNER,
-        "roles": ["AdminAgent"],
-        "oid": "1f0c2d3e-0000-4000-8000-00000000d3e0",
-        "appid": "2a1b3c4d-0000-4000-8000-00000000a110",
-        "name": "A purchasing service of some distributor",
-        "nbf": now - 60,
-        "exp": now + 6 * 3600,
-    }));
+    let mut text = configuration(&port, admin_port, &standin.url());
+    if let Some((url, cache, source)) = asked {
+        text = asking(&text, &url, &cache.unwrap_or_default(), &source.unwrap_or_default());
+        write_secrets(&folder)?;
+    }
+    write("countersign.yaml", text)?;
+    let token = token_of(&issuer, PARTNER);
+    for (name, tenant) in RESELLERS {
+        write(&format!("{name}.token"), token_of(&issuer, tenant))?;
+    }
     for (name, customer) in [("order.lua", CUSTOMER), ("blocked.lua", BLOCKED)] {
         write(name, wrk_script(customer, &token))?;
     }
@@ -61,6 +68,51 @@ fn configuration(port: &str, admin_port: u16, upstream: &str) -> String {
         .replace("http://127.0.0.1:9000", upstream)
         .replace("  # billing_partner: GUID", "  response_timeout: 30s # ")
         .replace("listen:\n", "listen:\n  workers: ${WORKERS:-1}\n")
+}
+
+/// The configuration with its resellers and customers asked of a server; several resellers of one provider call.
+fn asking(text: &str, url: &str, cache: &str, source: &str) -> String {
+    let known = RESELLERS
+        .map(|(_, tenant)| format!("    - {{ tenant: {tenant}, kind: indirect_reseller, country: DE }}\n"));
+    let token = format!(
+        "{{ grant: refresh_token, url: {url}/oauth2/token, client_id: gateway, \
+         client_secret_file: secret, refresh_token_file: refresh }}"
+    );
+    let center = format!("    center: {{ type: partner_center, url: {url}, token: {token}, {source} }}\n");
+    text.replace("upstream:\n", &format!("upstream:\n  billing_partner: {PARTNER}\n"))
+        .replace("kind: direct_bill, country: DE, mpn_id", "kind: indirect_provider, country: DE, mpn_id")
+        .replace("  known:\n", &format!("  known:\n{}", known.concat()))
+        .replace("  sources:\n", &format!("  sources:\n{center}"))
+        .replace("reseller: [ledger]", "reseller: [center]")
+        .replace(
+            "customer: [ledger]\n",
+            &format!("customer: [center]\n  cache: {{ file: facts.jsonl, {cache} }}\n"),
+        )
+}
+
+/// What the gateway gets its own token with; the stand-in takes anything.
+fn write_secrets(folder: &Path) -> std::io::Result<()> {
+    for name in ["secret", "refresh"] {
+        let path = folder.join(name);
+        std::fs::write(&path, name)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+fn token_of(issuer: &Issuer, tenant: &str) -> String {
+    let now = Timestamp::now().as_second();
+    issuer.token(&json!({
+        "iss": format!("https://login.example/{tenant}/v2.0"),
+        "aud": "api://countersign",
+        "tid": tenant,
+        "roles": ["AdminAgent"],
+        "oid": "1f0c2d3e-0000-4000-8000-00000000d3e0",
+        "appid": "2a1b3c4d-0000-4000-8000-00000000a110",
+        "name": "A purchasing service of some distributor",
+        "nbf": now - 60,
+        "exp": now + 6 * 3600,
+    }))
 }
 
 /// A script for wrk: an order of about one kilobyte, with a product and a reseller that are in order.
