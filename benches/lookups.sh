@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Drills of agreements that are asked of a server: the real program, orders to one stand-in, look-ups at another. Needs
-# curl; a row for each second says what came of the orders of each flow (see examples/orders.rs).
+# curl. Rows say what came of the orders of each flow in one second, `ROWS=all` prints all of them (examples/orders.rs).
 #
 # - stampede: one cold customer on 200 connections, then one customer under load while its acceptance is refreshed
+# - refresh: the server hangs while acceptances still hold
 # - outage: the server hangs, refuses connections and fails, while known customers order on and new ones come
 # - quota: two partners ask as much as they can, one now and then; the server throttles; the gateway is restarted
 # - restart: known customers order across a restart
@@ -54,7 +55,7 @@ stampede() {
   echo "== stampede: 500 orders on 200 connections for one cold customer; a look-up takes 200 ms"
   begin 'accepted: 20s' 'requests_per_minute: 300'
   control fault '{"method":"GET","path_part":"/v1/","fault":"delay=200ms"}'
-  orders 10 quiet name=cold,as=a,customers=one:1,connections=200,total=500
+  orders 10 name=cold,as=a,customers=one:1,connections=200,total=500
   counts
   echo "== stampede: 1000 orders a second for one customer; it is accepted for 20 s, a look-up takes 200 ms"
   orders 45 name=warm,as=a,customers=one:1,connections=4,rate=1000
@@ -80,18 +81,25 @@ outage() {
   done
 }
 
+refresh() {
+  echo "== refresh: the source hangs from 25 s to 50 s; accepted for 40 s, so that refreshes fail that nobody needs yet"
+  begin 'accepted: 40s' 'requests_per_minute: 300, timeout: 2s'
+  orders 60 name=known,as=a,customers=known:20,connections=4,rate=200 \
+    "@25 the source hangs: kill -STOP $source_pid" "@50 it is back: kill -CONT $source_pid"
+  counts; warned; end
+}
+
 quota() {
-  echo "== quota: 500 a minute there until 110 s, 200 from then on; 300 a minute here; a restart at 60 s"
+  echo "== quota: 500 a minute there until 110 s, 100 from then on; 300 a minute here, a fifth for each; a restart at 60 s"
   begin 'accepted: 12h' 'requests_per_minute: 300'
   control throttle '{"per_minute":500}'
   orders 180 \
-    name=cold,as=a,customers=new,connections=4 \
-    name=unsigned,as=b,customers=unsigned:500,connections=4 \
-    name=rare,as=c,customers=new,rate=0.5 \
-    name=known,as=c,customers=known:10,rate=20 \
+    name=cold,as=a,customers=new,connections=8,rate=2000 \
+    name=unsigned,as=b,customers=unsigned:500,connections=8,rate=2000 \
+    name=rare,as=c,customers=new,connections=2,rate=0.5 \
+    name=known,as=d,customers=known:5,rate=20 \
     "@60 restart: exec sh $work/restart.sh" \
-    "@110 throttled: curl -s -X POST http://127.0.0.1:$source/.standin/throttle -d '{\"per_minute\":200}'" \
-    | if [ -t 1 ] || [ "${ROWS:-}" = all ]; then cat; else awk '/ #|^[a-z]/ || $1 % 10 == 0'; fi
+    "@110 throttled: curl -s -X POST http://127.0.0.1:$source/.standin/throttle -d '{\"per_minute\":100}'"
   counts; warned; end
 }
 
@@ -110,10 +118,10 @@ facts() {
   target/release/examples/facts
 }
 
-[ $# -gt 0 ] || set -- stampede outage quota restart facts
+[ $# -gt 0 ] || set -- stampede refresh outage quota restart facts
 for drill in "$@"; do
   case $drill in
-    stampede | outage | quota | restart | facts) "$drill" ;;
-    *) echo "unknown drill $drill; known: stampede outage quota restart facts" >&2; exit 2 ;;
+    stampede | refresh | outage | quota | restart | facts) "$drill" ;;
+    *) echo "unknown drill $drill; known: stampede refresh outage quota restart facts" >&2; exit 2 ;;
   esac
 done

@@ -1,7 +1,8 @@
 //! Orders for load runs: several flows of callers and customers at once, with what came of them second by second.
 //!
-//! `orders FOLDER GATEWAY_PORT SOURCE_PORT SECONDS [quiet] FLOW.. [@EVENT..]`; `FOLDER` is that of a stage, `SOURCE_PORT`
-//! that of the stand-in which agreements are asked of. A flow is `name=known,as=a,customers=known:1000`, with
+//! `orders FOLDER GATEWAY_PORT SOURCE_PORT SECONDS FLOW.. [@EVENT..]`; `FOLDER` is that of a stage, `SOURCE_PORT` that of
+//! the stand-in which agreements are asked of. With `ROWS=all` in the environment every second has its row, else those in
+//! which something else happens than before, and every tenth. A flow is `name=known,as=a,customers=known:1000`, with
 //!
 //! - `as`: whose token (`FOLDER/a.token`);
 //! - `customers`: `one:N`, `known:COUNT` or `unsigned:COUNT` in turn, or `new`: another one for each order;
@@ -11,7 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -24,16 +25,18 @@ use tokio::net::TcpStream;
 
 /// The longest that an answer is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// What takes longer makes a row worth to be seen.
+const SLOW_MICROS: u32 = 200_000;
 /// No connection: the gateway does not run.
 const DOWN: u16 = 0;
 /// A connection that ended before its answer.
 const LOST: u16 = 1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let is_quiet = arguments.iter().position(|argument| argument == "quiet").map(|at| arguments.remove(at));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all_rows = std::env::var("ROWS").is_ok_and(|rows| rows == "all");
     let [folder, gateway, source, seconds, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: orders FOLDER GATEWAY_PORT SOURCE_PORT SECONDS [quiet] FLOW.. [@EVENT..]".into());
+        return Err("usage: orders FOLDER GATEWAY_PORT SOURCE_PORT SECONDS FLOW.. [@EVENT..]".into());
     };
     let address = SocketAddr::from(([127, 0, 0, 1], gateway.parse()?));
     let seconds: u64 = seconds.parse()?;
@@ -59,9 +62,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let now: Vec<&Event> = events.iter().filter(|event| event.second == second).collect();
             now.iter().for_each(|event| event.run());
             tokio::time::sleep_until((begun + Duration::from_secs(second + 1)).into()).await;
-            if is_quiet.is_none() || !now.is_empty() {
-                row.print(second, &flows, &watched, &now);
+            let (what, text) = row.of(second, &flows, &watched);
+            if all_rows || !now.is_empty() || second % 10 == 0 || what != row.last {
+                let names: Vec<&str> = now.iter().map(|event| event.name.as_str()).collect();
+                println!("{text}{}{}", if names.is_empty() { "" } else { "  # " }, names.join(", "));
             }
+            row.last = what;
             // A flow of so many orders ends before its time.
             if senders.iter().all(|sender| sender.is_finished()) {
                 break;
@@ -101,9 +107,13 @@ enum Customers {
 /// What came of one order.
 #[derive(Clone, Copy)]
 struct Sample {
+    /// When it was answered.
     second: u32,
     status: u16,
+    /// From when it was due.
     micros: u32,
+    /// From when it was sent.
+    own_micros: u32,
 }
 
 impl Flow {
@@ -175,7 +185,9 @@ impl Flow {
 
     fn sum_up(&self) {
         let samples = self.samples.borrow();
-        println!("{}: {}", self.name, Tally::of(&samples).told());
+        let longest = samples.iter().map(|sample| sample.own_micros).max().unwrap_or_default();
+        let told = Tally::of(&samples).told();
+        println!("{}: {told}; the longest answer took {:.1} ms", self.name, f64::from(longest) / 1e3);
     }
 }
 
@@ -189,7 +201,7 @@ async fn send(address: SocketAddr, begun: Instant, seconds: u64, flow: Rc<Flow>,
     tokio::time::sleep_until(due.into()).await;
     while Instant::now() < end {
         let Some(order) = flow.order() else { return };
-        let sent = pace.map_or_else(Instant::now, |_| due);
+        let sent = Instant::now();
         let status = match tokio::time::timeout(ANSWER_MAX, exchange(address, &mut connection, &order)).await
         {
             Ok(status) => status,
@@ -198,11 +210,12 @@ async fn send(address: SocketAddr, begun: Instant, seconds: u64, flow: Rc<Flow>,
         if status < 200 {
             connection = None;
         }
-        let micros = sent.elapsed().as_micros() as u32;
-        let second = (sent - begun).as_secs() as u32;
-        flow.samples.borrow_mut().push(Sample { second, status, micros });
+        let own_micros = sent.elapsed().as_micros() as u32;
+        // From when it was due: an order that waits behind a slow one is slow too.
+        let micros = pace.map_or(own_micros, |_| due.elapsed().as_micros() as u32);
+        let second = begun.elapsed().as_secs() as u32;
+        flow.samples.borrow_mut().push(Sample { second, status, micros, own_micros });
         match pace {
-            // Timed from when it was due: an order that waits behind a slow one counts as slow.
             Some(pace) => {
                 due += pace;
                 tokio::time::sleep_until(due.into()).await;
@@ -214,6 +227,12 @@ async fn send(address: SocketAddr, begun: Instant, seconds: u64, flow: Rc<Flow>,
 }
 
 async fn exchange(address: SocketAddr, connection: &mut Option<TcpStream>, order: &str) -> u16 {
+    // One that was closed while nothing was asked on it can not be used again.
+    if connection.as_ref().is_some_and(
+        |stream| !matches!(stream.try_read(&mut [0]), Err(why) if why.kind() == ErrorKind::WouldBlock),
+    ) {
+        *connection = None;
+    }
     if connection.is_none() {
         let Ok(stream) = TcpStream::connect(address).await else { return DOWN };
         let _ = stream.set_nodelay(true);
@@ -337,40 +356,47 @@ impl Watched {
 struct Row {
     counted: (u64, u64),
     cpu_seconds: f64,
+    last: String,
 }
 
 impl Row {
-    fn print(&mut self, second: u64, flows: &[Rc<Flow>], watched: &Mutex<Watched>, events: &[&Event]) {
-        let mut text = format!("{second:3} s");
+    /// What happens in a second, and its row.
+    fn of(&mut self, second: u64, flows: &[Rc<Flow>], watched: &Mutex<Watched>) -> (String, String) {
+        let (mut what, mut text) = (String::new(), format!("{second:3} s"));
         for flow in flows {
             let samples = flow.samples.borrow();
-            let now: Vec<Sample> = samples
+            let is_now = |sample: &&Sample| u64::from(sample.second) == second;
+            let of_second: Vec<Sample> = samples
                 .iter()
                 .rev()
-                .take(1_000_000)
-                .filter(|sample| u64::from(sample.second) == second)
+                .skip_while(|sample| !is_now(sample))
+                .take_while(is_now)
                 .copied()
                 .collect();
-            if !now.is_empty() {
-                let _ = write!(text, " | {}: {}", flow.name, Tally::of(&now).told());
+            if !of_second.is_empty() {
+                let tally = Tally::of(&of_second);
+                let _ = write!(text, " | {}: {}", flow.name, tally.told());
+                let statuses: Vec<u16> = tally.statuses.iter().map(|(status, _)| *status).collect();
+                let is_slow = tally.micros.last().is_some_and(|most| *most > SLOW_MICROS);
+                let _ = write!(what, "{statuses:?}{is_slow}");
             }
         }
-        let watched = watched.lock().expect("a watcher that panicked has printed why");
+        let watched = watched.lock().expect("nobody panics");
         let (_, count, throttled) = watched.looks.last().copied().unwrap_or_default();
         let _ = write!(text, " | look-ups +{}", count - self.counted.0);
         if throttled > self.counted.1 {
             let _ = write!(text, ", 429s +{}", throttled - self.counted.1);
         }
-        let _ = match watched.left_alone {
-            Some(true) => write!(text, ", left alone"),
-            Some(false) => Ok(()),
-            None => write!(text, ", no metrics"),
-        };
+        text.push_str(match watched.left_alone {
+            Some(true) => ", left alone",
+            Some(false) => "",
+            None => ", no metrics",
+        });
+        let _ = write!(what, "{:?}{}", watched.left_alone, throttled > self.counted.1);
         let cpu = watched.cpu_seconds - self.cpu_seconds;
         let _ = write!(text, ", cpu {:.0} %, {:.0} MB", 100.0 * cpu.max(0.0), watched.memory_mb);
-        events.iter().for_each(|event| text.push_str(&format!("  # {}", event.name)));
         (self.counted, self.cpu_seconds) = ((count, throttled), watched.cpu_seconds);
-        println!("{text}");
+        (what, text)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stage for load runs: the stand-in ordering API, and a folder with configuration, keys, ledger and requests.
 //!
 //! `cargo run --release --example stage -- FOLDER GATEWAY_PORT` serves until its standard input ends. With
-//! `SOURCE_URL CACHE SOURCE` behind it, three resellers of one provider call, and agreements of resellers and customers
+//! `SOURCE_URL CACHE SOURCE` behind it, four resellers of one provider call, and agreements of resellers and customers
 //! are asked of the stand-in at that address; `CACHE` and `SOURCE` are YAML for those two sections (`accepted: 10s`).
 
 use std::io::Read;
@@ -16,10 +16,11 @@ const PARTNER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
 const CUSTOMER: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
 const BLOCKED: &str = "c0a80101-6d2b-4c1e-8f10-000000000002";
 /// Resellers of the partner, by the names that `orders` knows them by.
-const RESELLERS: [(&str, &str); 3] = [
+const RESELLERS: [(&str, &str); 4] = [
     ("a", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0a"),
     ("b", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0b"),
     ("c", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0c"),
+    ("d", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0d"),
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
