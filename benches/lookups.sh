@@ -5,7 +5,7 @@
 # - stampede: one cold customer on 200 connections, then one customer under load while its acceptance is refreshed
 # - refresh: the server hangs while acceptances still hold
 # - outage: the server hangs, refuses connections and fails, while known customers order on and new ones come
-# - quota: two partners ask as much as they can, one now and then; the server throttles; the gateway is restarted
+# - quota (SHARE=20): two partners ask as much as they can, one now and then; the server throttles; the gateway is restarted
 # - restart: known customers order across a restart
 # - facts: memory and time of a million facts
 #
@@ -83,15 +83,15 @@ outage() {
 
 refresh() {
   echo "== refresh: the source hangs from 25 s to 50 s; accepted for 40 s, so that refreshes fail that nobody needs yet"
-  begin 'accepted: 40s' 'requests_per_minute: 300, timeout: 2s'
+  begin 'accepted: 40s' 'requests_per_minute: 1000000, timeout: 2s'
   orders 60 name=known,as=a,customers=known:20,connections=4,rate=200 \
     "@25 the source hangs: kill -STOP $source_pid" "@50 it is back: kill -CONT $source_pid"
   counts; warned; end
 }
 
 quota() {
-  echo "== quota: 500 a minute there until 110 s, 100 from then on; 300 a minute here, a fifth for each; a restart at 60 s"
-  begin 'accepted: 12h' 'requests_per_minute: 300'
+  echo "== quota: 500 a minute there until 110 s, 100 from then on; 300 a minute here, ${SHARE:-20} % for each; a restart at 60 s"
+  begin 'accepted: 12h' "requests_per_minute: 300, caller_share: ${SHARE:-20}"
   control throttle '{"per_minute":500}'
   orders 180 \
     name=cold,as=a,customers=new,connections=8,rate=2000 \
@@ -105,7 +105,7 @@ quota() {
 
 restart() {
   echo "== restart: 50 known customers ordering 200 times a second, a restart at 10 s, the source away from 9 s to 20 s"
-  begin 'accepted: 12h' 'requests_per_minute: 300'
+  begin 'accepted: 12h' 'requests_per_minute: 1000000'
   orders 30 \
     name=known,as=a,customers=known:50,connections=4,rate=200,from=0 \
     "@9 the source hangs: kill -STOP $source_pid" "@10 restart: exec sh $work/restart.sh" "@20 it is back: kill -CONT $source_pid"

@@ -426,29 +426,29 @@ impl Event {
 fn watch_source(begun: Instant, address: SocketAddr, watched: Arc<Mutex<Watched>>) {
     std::thread::spawn(move || {
         let mut left_alone_until = 0.0;
+        let mut own_throttled = 0;
         loop {
             std::thread::sleep(Duration::from_millis(100));
             let Some(answer) = get(address, "/.standin/counts") else { continue };
             let of = |name: &str| number_behind(&answer, &format!("\"{name}\":")).unwrap_or_default() as u64;
             let now = begun.elapsed().as_secs_f64();
             let count = of("direct") + of("attestations") + of("partner_status");
-            let throttled = of("throttled");
+            let throttled = of("throttled").saturating_sub(own_throttled);
             let before = watched.lock().expect("nobody panics").looks.last().copied().unwrap_or_default();
-            if throttled > before.2
-                && now > left_alone_until
-                && let Some(wait) =
-                    get(address, "/v1/customers").and_then(|told| number_behind(&told, "retry-after:"))
-            {
-                // It rounds up to whole seconds.
-                left_alone_until = now + wait - 1.0;
-                watched.lock().expect("nobody panics").pauses.push((now, left_alone_until, 0));
-            }
+            let is_refusing = throttled > before.2 && now > left_alone_until;
+            let told = is_refusing.then(|| get(address, "/v1/customers")).flatten();
+            let wait = told.and_then(|told| number_behind(&told, "retry-after:"));
+            own_throttled += u64::from(wait.is_some());
             let mut watched = watched.lock().expect("nobody panics");
             if let Some(pause) = watched.pauses.last_mut()
-                && (pause.0..pause.1).contains(&now)
-                && now > pause.0
+                && now < pause.1
             {
                 pause.2 += count - before.1;
+            }
+            // It rounds up to whole seconds.
+            if let Some(wait) = wait.filter(|wait| *wait >= 2.0) {
+                left_alone_until = now + wait - 1.0;
+                watched.pauses.push((now, left_alone_until, 0));
             }
             watched.looks.push((now, count, throttled));
         }
