@@ -68,7 +68,7 @@ outage() {
     name=new,as=b,customers=new,connections=4,rate=20,from=3)
   for how in hangs refuses fails; do
     echo "== outage: the source $how from 6 s to 66 s; accepted for 10 s, stale for 30 s more"
-    begin 'accepted: 10s, stale: 30s' 'requests_per_minute: 1000000, timeout: 2s'
+    begin 'accepted: 10s, stale: 30s' 'requests_per_minute: 1000000'
     case $how in
       hangs) start="kill -STOP $source_pid" stop="kill -CONT $source_pid" ;;
       refuses) start="curl -s -X POST http://127.0.0.1:$source/.standin/pause -d '{\"seconds\":60}'" stop=true ;;
@@ -76,7 +76,7 @@ outage() {
         start="curl -s -X POST http://127.0.0.1:$source/.standin/fault -d '{\"method\":\"GET\",\"path_part\":\"/v1/\",\"fault\":\"status=500\"}'"
         stop="curl -s -X POST http://127.0.0.1:$source/.standin/clear-faults -d '{}'" ;;
     esac
-    orders 110 "${flows[@]}" "@6 the source $how: $start" "@66 it is back: $stop"
+    orders 100 "${flows[@]}" "@6 the source $how: $start" "@66 it is back: $stop"
     counts; warned; end
   done
 }
