@@ -38,12 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         deadline: Duration::from_secs(2),
     };
     let sources = Arc::new(Sources::default());
-    let asking = Asking {
-        sources: &sources,
-        settings: &settings,
-        asker: Some(Guid::from_bits(PARTNER)),
-        now: Now::read(),
-    };
+    let asking = Asking::new(&sources, &settings, Some(Guid::from_bits(PARTNER)), Now::read());
     let small = Agreements::new(settings.entries, runtime.handle().clone());
     fill(&small, &asking, FEW);
 
