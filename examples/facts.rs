@@ -98,7 +98,9 @@ fn fill(agreements: &Agreements, asking: &Asking<'_>, count: u64) {
         asked_at: asking.now.wall,
         source: Name::new("center").expect("a plain name"),
     };
-    (0..count).for_each(|number| agreements.take(asking, need(number).key, fact, 1));
+    let taken =
+        (0..count).filter(|number| agreements.take(asking, need(*number).key, fact, 1)).count() as u64;
+    assert_eq!(taken, count, "none was there");
 }
 
 fn need(number: u64) -> Need {

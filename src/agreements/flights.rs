@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::agreements::cache::Kept;
+use crate::agreements::inquiry::Wanted;
 use crate::policy::agreement::Key;
 use crate::policy::id::Guid;
 
@@ -38,8 +39,8 @@ pub enum Lane {
     Own(Guid),
 }
 
-/// What is asked: a key, the generation of the sources, and who asks.
-pub type Route = (Key, u64, Lane);
+/// What is asked: a key, the generation of the sources, what would do for an answer, and who asks.
+pub type Route = (Key, u64, Wanted, Lane);
 
 /// The answer to come, for each route.
 type UnderWay = HashMap<Route, watch::Receiver<Option<Kept>>>;

@@ -15,7 +15,7 @@ use crate::policy::id::Guid;
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 /// What would do for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// One that is fresh: a source that costs something to ask need not repeat what it has said.
     Fresh,
@@ -52,19 +52,21 @@ impl Inquiry {
         if let Some(kept) = before.filter(suffices) {
             return kept;
         }
-        let kept = match self.everyones(before.as_ref()) {
-            Some(kept) => kept,
+        let shared = self.everyones(before.as_ref());
+        let kept = match shared.filter(|shared| shared.generation == self.generation) {
+            Some(shared) => shared,
             None => {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 let holds = |kept: &Kept| {
                     let by_age = kept.by_age(&self.settings, self.now);
                     self.wanted == Wanted::Fresh && kept.doubted.is_none() && by_age != Freshness::Hard
                 };
-                let held = before.filter(holds);
+                // Of other sources than now: these are asked again, but not for what one that is remote would repeat.
+                let held = shared.or(before.filter(holds));
                 // Half of it: an answer has to come before whoever asked gives up.
                 let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
                 let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
-                self.conclude(reply, held, self.cache.get(&self.key))
+                self.conclude(reply, held, newer(self.cache.get(&self.key), shared))
             }
         };
         let doubt_settled = match before {
@@ -101,6 +103,7 @@ impl Inquiry {
 
     /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.
     fn conclude(&self, reply: Reply, held: Option<Kept>, known: Option<Kept>) -> Kept {
+        let standing = known.filter(|known| self.sources.stands(known, &self.key));
         let known_fact = known.filter(|known| known.doubted.is_none()).and_then(|known| known.answer.last);
         let (answer, epoch) = match (reply.settled, reply.failure) {
             (Some(settled), _) if settled.by.reused && reply.failure.is_none() => {
@@ -113,19 +116,18 @@ impl Inquiry {
                 None => {
                     let fact = self.fact(&settled);
                     // An acceptance that was known may be the one that could not be asked for; it is no younger for it.
-                    let known = failure.and(known_fact).filter(|known| {
-                        let age = self.now.wall.duration_since(known.asked_at);
-                        known.status.is_accepted() && age <= self.settings.stale_max()
-                    });
-                    let fact = known.map_or(fact, |known| Fact {
-                        status: known.status.merged(fact.status),
-                        asked_at: known.asked_at,
-                        ..fact
-                    });
-                    (Answer { last: Some(fact), failure }, settled.by.epoch)
+                    let known = failure.and(standing).filter(|known| self.may_still_hold(known));
+                    let (fact, epoch) = match known.and_then(|known| Some((known.answer.last?, known.epoch)))
+                    {
+                        Some((known, epoch)) => {
+                            (Fact { status: known.status.merged(fact.status), ..known }, epoch)
+                        }
+                        None => (fact, settled.by.epoch),
+                    };
+                    (Answer { last: Some(fact), failure }, epoch)
                 }
             },
-            (None, Some(failure)) => (fallback(known, failure), known.map_or(0, |known| known.epoch)),
+            (None, Some(failure)) => (fallback(standing, failure), standing.map_or(0, |known| known.epoch)),
             (None, None) => match learnt(known_fact, self.now) {
                 // No source says anything of the party, as when it was learnt.
                 Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), 0),
@@ -137,6 +139,14 @@ impl Inquiry {
         Kept { epoch, ..kept }
     }
 
+    fn may_still_hold(&self, known: &Kept) -> bool {
+        known.doubted.is_none()
+            && known.answer.last.is_some_and(|fact| {
+                let age = self.now.wall.duration_since(fact.asked_at);
+                fact.status.is_accepted() && age <= self.settings.stale_max()
+            })
+    }
+
     fn fact(&self, settled: &Settled) -> Fact {
         Fact {
             status: settled.status,
@@ -146,14 +156,26 @@ impl Inquiry {
         }
     }
 
-    /// An acceptance that counts for every partner, where one was learnt that is enough. Who doubts it asks.
+    /// An acceptance that counts for every partner, where one was learnt that is enough.
     fn everyones(&self, before: Option<&Kept>) -> Option<Kept> {
-        let key = everyones(&self.key)
-            .filter(|_| before.is_none_or(|before| before.doubted.is_none() || !has_accepted(before)))?;
-        let kept = self.cache.get(&key)?;
+        let kept = self.cache.get(&everyones(&self.key)?)?;
+        let counts = before.is_none_or(|before| match has_accepted(before) {
+            // Who doubts an acceptance, or refreshes it, asks.
+            true => before.doubted.is_none() && self.wanted == Wanted::Fresh,
+            // What was asked later is not told otherwise by it.
+            false => kept.asked >= before.asked,
+        });
         let holds = kept.doubted.is_none() && kept.by_age(&self.settings, self.now) != Freshness::Hard;
         let is_enough = self.sources.demand(&self.key).is_met_by(kept.fact()?.status);
-        (holds && is_enough).then_some(Kept { generation: self.generation, ..kept })
+        (counts && holds && is_enough).then_some(kept)
+    }
+}
+
+/// The one to the later question.
+fn newer(own: Option<Kept>, shared: Option<Kept>) -> Option<Kept> {
+    match (own, shared) {
+        (Some(own), Some(shared)) if shared.asked > own.asked => Some(shared),
+        (own, shared) => own.or(shared),
     }
 }
 

@@ -194,6 +194,7 @@ impl Agreements {
                 // What was found wanting is so still.
                 looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
+            let kept = kept.filter(|kept| asking.sources.stands(kept, &need.key));
             if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {
                 statuses.answers.push(fallback(kept, failure));
                 continue;
@@ -218,7 +219,8 @@ impl Agreements {
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            waiting.push((at, key, self.ask_again(asking, key, Lane::Shared), self.cache.get(&key)));
+            let kept = self.cache.get(&key).filter(|kept| asking.sources.stands(kept, &key));
+            waiting.push((at, key, self.ask_again(asking, key, Lane::Shared), kept));
         }
         self.wait(asking, waiting, statuses).await;
     }
@@ -275,7 +277,7 @@ impl Agreements {
         suffices: impl Fn(&Kept) -> bool + Send + 'static,
     ) -> Waiter {
         let generation = asking.generation();
-        self.flights.join((key, generation, lane), || {
+        self.flights.join((key, generation, wanted, lane), || {
             let inquiry = Inquiry {
                 sources: Arc::clone(asking.sources),
                 settings: *asking.settings,
@@ -302,13 +304,20 @@ impl Agreements {
         let epoch = remote.map_or(0, |source| source.epoch());
         self.cache.change(key, |kept| {
             let holds = |kept: &&Kept| kept.freshness(asking.settings, generation, now) != Freshness::Hard;
-            let known = kept.filter(holds).and_then(Kept::fact);
-            let before = known.map(|fact| fact.status).filter(|status| status.is_accepted());
-            let status = before.map_or(status, |old| old.merged(status));
-            if !demand.is_met_by(status) {
+            let known = kept.filter(holds).and_then(|kept| Some((*kept, kept.fact()?)));
+            let before = known.filter(|(_, fact)| fact.status.is_accepted());
+            let merged = before.map_or(status, |(_, fact)| fact.status.merged(status));
+            if !demand.is_met_by(merged) {
                 // Before anything is denied, the sources are asked.
                 return kept.map(|kept| Kept { doubted: Some(now.mono), ..*kept });
             }
+            if let Some((kept, fact)) = before
+                && !demand.is_met_by(status)
+            {
+                // What is enough is what was known, and that is no younger now.
+                return Some(Kept { answer: Answer::known(Fact { status: merged, ..fact }), ..kept });
+            }
+            let status = merged;
             let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
             let learnt = Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings);
             Some(Kept { epoch, ..learnt })
@@ -397,13 +406,22 @@ impl Agreements {
         self.asked().wrapping_add(self.changes.load(Ordering::Acquire) << 32)
     }
 
-    /// Takes a fact that was learnt earlier or elsewhere, unless one of these sources is there already. Before its first use it is held
-    /// against the sources that cost nothing to ask.
-    pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) {
+    /// Takes a fact that was learnt earlier or elsewhere, unless its source was asked already, or there is a later one;
+    /// whether it was taken. Before its first use it is held against the sources that cost nothing to ask.
+    pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) -> bool {
         let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
-        let Some(asked) = asking.now.mono.checked_sub(age) else { return };
+        let Some(asked) = asking.now.mono.checked_sub(age) else { return false };
         let kept = Kept::new(&key, Answer::known(fact), asked, 0, asking.settings);
-        self.cache.put(key, Kept { epoch, ..kept });
-        self.changed();
+        let taken = self.cache.change(key, |known| {
+            let gives_way = |known: &Kept| {
+                let was_asked = known.epoch == epoch && known.generation != kept.generation;
+                !was_asked && known.doubted.is_none() && asked >= known.asked
+            };
+            known.is_none_or(gives_way).then_some(Kept { epoch, ..kept })
+        });
+        if taken {
+            self.changed();
+        }
+        taken
     }
 }

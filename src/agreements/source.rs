@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -145,6 +145,14 @@ impl Sources {
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
     }
 
+    /// Whether what is kept may stand in for what these sources could not be asked: it is of now, or what a source that is
+    /// remote has said and would say still. What a ledger said it can always be asked for.
+    pub fn stands(&self, kept: &Kept, key: &Key) -> bool {
+        let mut remote = self.of(key.party.kind()).iter().filter(|source| !source.is_local());
+        kept.generation == self.generation.load(Ordering::Acquire)
+            || kept.answer.last.is_some_and(|fact| remote.any(|source| is_of(kept, &fact, &**source)))
+    }
+
     /// Whether a source is likely to take long and bring nothing.
     pub fn are_ailing(&self, kind: PartyKind) -> bool {
         self.of(kind).iter().any(|source| source.is_ailing())
@@ -188,9 +196,13 @@ impl Sources {
 /// upstream is as good as what it would say.
 fn said_before(kept: &Kept, source: &dyn Source, demand: Demand) -> Option<Fact> {
     let fact = kept.answer.last.filter(|_| kept.answer.failure.is_none() && !source.is_local())?;
-    let is_its_own = fact.source == source.name() || fact.source == LEARNED;
     let is_enough = !fact.status.is_accepted() || demand.is_met_by(fact.status);
-    (is_its_own && kept.epoch == source.epoch() && is_enough).then_some(fact)
+    (is_of(kept, &fact, source) && is_enough).then_some(fact)
+}
+
+/// Whether a source has said what is kept, or would have if it was not learnt, and nothing about it has changed since.
+fn is_of(kept: &Kept, fact: &Fact, source: &dyn Source) -> bool {
+    (fact.source == source.name() || fact.source == LEARNED) && kept.epoch == source.epoch()
 }
 
 /// What sources asked in turn have said so far.

@@ -95,14 +95,11 @@ pub fn load(agreements: &Agreements, asking: &Asking<'_>, path: &Path, remotes: 
     };
     match saved::load(path, asking.settings, epoch_of, Timestamp::now()) {
         Ok(loaded) => {
+            let mut count = 0;
             for saved in &loaded.facts {
-                agreements.take(asking, saved.key, saved.fact, saved.epoch);
+                count += usize::from(agreements.take(asking, saved.key, saved.fact, saved.epoch));
             }
-            tracing::info!(
-                count = loaded.facts.len(),
-                left_out = loaded.left_out,
-                "saved acceptances loaded"
-            );
+            tracing::info!(count, left_out = loaded.left_out, "saved acceptances loaded");
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             tracing::info!(path = %path.display(), "no acceptances were saved yet");

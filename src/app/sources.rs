@@ -106,7 +106,7 @@ impl SourceStore {
         let remotes = self.running.iter().map(|asked| &asked.remote);
         let reads = self.resources.iter().map(|resources| &resources.remote);
         let all = remotes.chain(reads).map(|remote| (remote.settings.name.as_str(), remote.is_open()));
-        self.metrics.remotes_open(all);
+        self.metrics.remote.left_alone(all);
     }
 
     fn begin(&self, wanted: &RemoteSource, begun: &[Asked]) -> Asked {

@@ -98,8 +98,7 @@ impl Warmer {
             {
                 let fact =
                     Fact { status, observed_at: now.wall, asked_at: now.wall, source: self.center.name };
-                self.shared.agreements.take(&asking, key, fact, self.epoch);
-                count += 1;
+                count += usize::from(self.shared.agreements.take(&asking, key, fact, self.epoch));
             }
         });
         self.tell("customers", read.await, count);
@@ -165,7 +164,7 @@ impl Warmer {
 
     fn tell(&self, what: &'static str, read: Result<usize, String>, count: usize) {
         let source = self.center.name.to_string();
-        self.shared.metrics.warmed(&source, what, read.is_ok(), count);
+        self.shared.metrics.remote.warmed(&source, what, read.is_ok(), count);
         match read {
             Ok(items) => tracing::info!(source, what, items, count, "learnt beside the requests"),
             Err(why) => tracing::warn!(source, what, count, why, "learnt in part beside the requests"),

@@ -1,19 +1,24 @@
 //! Metrics: every one there is, its labels, and typed ways to record them.
 
 mod process;
+mod register;
+pub mod remote;
 
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
+
+use crate::metrics::register::Register;
+use crate::metrics::remote::RemoteMetrics;
 
 /// Every metric of the process. It outlives every configuration.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Of servers that are asked something.
+    pub remote: RemoteMetrics,
     /// Requests by operation, verdict and reason.
     requests: IntCounterVec,
     /// Findings by rule and effect.
@@ -44,28 +49,12 @@ pub struct Metrics {
     keys_age: IntGaugeVec,
     /// Fetches of published keys by issuer and outcome.
     keys_fetches: IntCounterVec,
-    /// Renewals of the gateway's own token by outcome.
-    service_tokens: IntCounterVec,
-    /// Whether the last rotated refresh token was stored.
-    service_token_stored: IntGaugeVec,
     /// Statuses found fresh in the cache.
     pub lookup_hits: IntCounter,
     /// Statuses that were not there, or no longer fresh.
     pub lookup_misses: IntCounter,
     /// Questions that sources were asked.
     pub lookups_asked: IntCounter,
-    /// Questions to remote servers by source and outcome.
-    remote_questions: IntCounterVec,
-    /// Whether a remote server is left alone because it keeps failing, by source.
-    remote_open: IntGaugeVec,
-    /// Resources that were read before judging, by kind and outcome.
-    resources: IntCounterVec,
-    /// How long that took.
-    resource_seconds: Histogram,
-    /// What was learnt beside the requests, by source, list and outcome.
-    warmed: IntCounterVec,
-    /// How many parties that told of, by source and list.
-    warmed_parties: IntCounterVec,
     /// Acceptances that passing answers told of, by agreement.
     learnt: IntCounterVec,
     /// Acceptances that the upstream contradicted, by agreement.
@@ -104,12 +93,6 @@ pub struct Metrics {
     pub waivers: IntGauge,
 }
 
-/// Upper bounds of the histograms, in seconds: 50 microseconds to 30 seconds.
-const BUCKETS: [f64; 16] = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0,
-    30.0,
-];
-
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
@@ -119,206 +102,136 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers every metric.
     pub fn new() -> Metrics {
-        let registry = Registry::new();
-        let register = |collector: Box<dyn Collector>| {
-            registry.register(collector).expect("metric names are fixed and differ");
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help).expect("a valid name");
-            register(Box::new(counter.clone()));
-            counter
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help).expect("a valid name");
-            register(Box::new(gauge.clone()));
-            gauge
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name");
-            register(Box::new(counters.clone()));
-            counters
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid name");
-            register(Box::new(gauges.clone()));
-            gauges
-        };
-        let histogram = |name: &str, help: &str| {
-            let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
-            let histogram = Histogram::with_opts(options).expect("a valid name");
-            register(Box::new(histogram.clone()));
-            histogram
-        };
-        let responses = counters(
+        let register = Register::default();
+        let responses = register.counters(
             "countersign_upstream_responses_total",
             "Answers of the upstream, by class of status.",
             &["status"],
         );
-        let tokens = counters("countersign_tokens_total", "Tokens by how they were read.", &["outcome"]);
+        let tokens =
+            register.counters("countersign_tokens_total", "Tokens by how they were read.", &["outcome"]);
         let lookups =
-            counters("countersign_lookups_total", "Statuses by where they came from.", &["outcome"]);
-        register(Box::new(process::ProcessCollector::new()));
+            register.counters("countersign_lookups_total", "Statuses by where they came from.", &["outcome"]);
+        register.collector(Box::new(process::ProcessCollector::new()));
         Metrics {
-            requests: counters(
+            requests: register.counters(
                 "countersign_requests_total",
                 "Requests by operation, verdict and reason.",
                 &["operation", "verdict", "reason"],
             ),
-            findings: counters(
+            findings: register.counters(
                 "countersign_findings_total",
                 "Findings of rules that were not simply met, by rule and effect.",
                 &["rule", "effect"],
             ),
-            decision_seconds: histogram(
+            decision_seconds: register.histogram(
                 "countersign_decision_seconds",
                 "From the head of a request to its verdict, in seconds.",
             ),
-            upstream_seconds: histogram(
+            upstream_seconds: register.histogram(
                 "countersign_upstream_seconds",
                 "From the verdict to the head of the upstream's answer, in seconds.",
             ),
             upstream_responses: ["1xx", "2xx", "3xx", "4xx", "5xx"]
                 .map(|class| responses.with_label_values(&[class])),
-            upstream_failures: counters(
+            upstream_failures: register.counters(
                 "countersign_upstream_failures_total",
                 "Exchanges with the upstream that failed, by reason.",
                 &["reason"],
             ),
-            upstream_connections: counter(
-                "countersign_upstream_connections_total",
-                "Connections opened to the upstream.",
-            ),
-            connections: counters(
+            upstream_connections: register
+                .counter("countersign_upstream_connections_total", "Connections opened to the upstream."),
+            connections: register.counters(
                 "countersign_connections_total",
                 "Connections by what became of them.",
                 &["outcome"],
             ),
-            connections_open: gauge("countersign_connections_open", "Connections that are open."),
-            requests_in_flight: gauge("countersign_requests_in_flight", "Requests being answered."),
-            buffered_bytes: gauge("countersign_buffered_bytes", "Bytes of bodies held for judging."),
+            connections_open: register.gauge("countersign_connections_open", "Connections that are open."),
+            requests_in_flight: register.gauge("countersign_requests_in_flight", "Requests being answered."),
+            buffered_bytes: register.gauge("countersign_buffered_bytes", "Bytes of bodies held for judging."),
             tokens_cached: tokens.with_label_values(&["cached"]),
             tokens_verified: tokens.with_label_values(&["verified"]),
-            keys_age: gauges(
+            keys_age: register.gauges(
                 "countersign_keys_age_seconds",
                 "Since the keys that an issuer publishes were last fetched, in seconds.",
                 &["issuer"],
             ),
-            keys_fetches: counters(
+            keys_fetches: register.counters(
                 "countersign_keys_fetches_total",
                 "Fetches of the keys that an issuer publishes, by outcome.",
                 &["issuer", "outcome"],
             ),
-            service_tokens: counters(
-                "countersign_service_tokens_total",
-                "Renewals of the gateway's own access token, by outcome.",
-                &["outcome"],
-            ),
-            // Without labels, but absent until something had to be stored: a zero is an alert.
-            service_token_stored: gauges(
-                "countersign_service_token_stored_ok",
-                "Whether the last refresh token that came in place of another could be stored.",
-                &[],
-            ),
             lookup_hits: lookups.with_label_values(&["hit"]),
             lookup_misses: lookups.with_label_values(&["miss"]),
-            lookups_asked: counter(
-                "countersign_lookup_questions_total",
-                "Questions that sources were asked.",
-            ),
-            remote_questions: counters(
-                "countersign_source_questions_total",
-                "Questions to remote servers, by source and outcome.",
-                &["source", "outcome"],
-            ),
-            remote_open: gauges(
-                "countersign_source_left_alone",
-                "Whether a remote server is not asked because it keeps failing, by source.",
-                &["source"],
-            ),
-            resources: counters(
-                "countersign_resources_read_total",
-                "Carts, transfers and subscriptions that were read before judging, by outcome.",
-                &["resource", "outcome"],
-            ),
-            resource_seconds: histogram(
-                "countersign_resource_seconds",
-                "Reading a resource before judging, in seconds.",
-            ),
-            warmed: counters(
-                "countersign_warming_total",
-                "Lists that were read beside the requests, by source and outcome.",
-                &["source", "list", "outcome"],
-            ),
-            warmed_parties: counters(
-                "countersign_warming_parties_total",
-                "Parties that such lists told of, by source.",
-                &["source", "list"],
-            ),
-            learnt: counters(
+            lookups_asked: register
+                .counter("countersign_lookup_questions_total", "Questions that sources were asked."),
+            learnt: register.counters(
                 "countersign_learnt_total",
                 "Acceptances that the upstream's own answers told of, by agreement.",
                 &["agreement"],
             ),
-            drift: counters(
+            drift: register.counters(
                 "countersign_drift_total",
                 "Acceptances that the upstream contradicted, by agreement.",
                 &["agreement"],
             ),
-            rechecks: counter(
+            rechecks: register.counter(
                 "countersign_rechecks_total",
                 "Denials whose facts were looked up once more before they were given.",
             ),
-            facts: gauge("countersign_facts", "Statuses that are kept."),
-            facts_saved: gauge("countersign_facts_saved", "Acceptances that were saved last."),
-            facts_saved_ok: gauge(
-                "countersign_facts_last_save_ok",
-                "Whether the last saving of acceptances succeeded.",
+            facts: register.gauge("countersign_facts", "Statuses that are kept."),
+            facts_saved: register.gauge("countersign_facts_saved", "Acceptances that were saved last."),
+            facts_saved_ok: register
+                .gauge("countersign_facts_last_save_ok", "Whether the last saving of acceptances succeeded."),
+            audit_records: register.counters(
+                "countersign_audit_records_total",
+                "Audit records written.",
+                &["kind"],
             ),
-            audit_records: counters("countersign_audit_records_total", "Audit records written.", &["kind"]),
-            audit_failures: counter(
-                "countersign_audit_failures_total",
-                "Audit records that could not be written.",
-            ),
-            panics: counter("countersign_panics_total", "Requests that ended in a fault of the gateway."),
-            reloads: counters(
+            audit_failures: register
+                .counter("countersign_audit_failures_total", "Audit records that could not be written."),
+            panics: register
+                .counter("countersign_panics_total", "Requests that ended in a fault of the gateway."),
+            reloads: register.counters(
                 "countersign_config_reloads_total",
                 "Reloads of the configuration, by outcome.",
                 &["outcome"],
             ),
-            reload_ok: gauge(
+            reload_ok: register.gauge(
                 "countersign_config_last_reload_ok",
                 "Whether the last reload of the configuration succeeded.",
             ),
-            loaded_at: gauge(
+            loaded_at: register.gauge(
                 "countersign_config_loaded_timestamp_seconds",
                 "When the configuration in force was loaded.",
             ),
-            ledger_reloads: counters(
+            ledger_reloads: register.counters(
                 "countersign_ledger_reloads_total",
                 "Readings of changed ledgers, by source and outcome.",
                 &["source", "outcome"],
             ),
-            ledger_ok: gauges(
+            ledger_ok: register.gauges(
                 "countersign_ledger_last_reload_ok",
                 "Whether the last reading of a ledger succeeded, by source.",
                 &["source"],
             ),
-            tls_reloads: counters(
+            tls_reloads: register.counters(
                 "countersign_tls_reloads_total",
                 "Readings of changed certificates, keys and revocation lists, by outcome.",
                 &["outcome"],
             ),
-            tls_ok: gauge(
+            tls_ok: register.gauge(
                 "countersign_tls_last_reload_ok",
                 "Whether the last reading of certificates, keys and revocation lists succeeded.",
             ),
-            info: gauges(
+            info: register.gauges(
                 "countersign_build_info",
                 "Always one; version of the program and revision of the configuration.",
                 &["version", "revision"],
             ),
-            waivers: gauge("countersign_waivers", "Waivers in force."),
-            registry,
+            waivers: register.gauge("countersign_waivers", "Waivers in force."),
+            remote: RemoteMetrics::new(&register),
+            registry: register.into_registry(),
         }
     }
 
@@ -382,24 +295,12 @@ impl Metrics {
         self.ledger_ok.with_label_values(&[source]).set(i64::from(ok));
     }
 
-    /// Notes a resource that was read before judging, or could not be.
-    pub fn resource_read(&self, resource: &str, outcome: &str, took: Duration) {
-        self.resources.with_label_values(&[resource, outcome]).inc();
-        self.resource_seconds.observe(took.as_secs_f64());
-    }
-
     /// Notes how many acceptances were saved; `None` where that failed.
     pub fn facts_saved(&self, count: Option<usize>) {
         self.facts_saved_ok.set(i64::from(count.is_some()));
         if let Some(count) = count {
             self.facts_saved.set(count as i64);
         }
-    }
-
-    /// Counts a list that was read beside the requests, and the parties it told of.
-    pub fn warmed(&self, source: &str, list: &str, ok: bool, parties: usize) {
-        self.warmed.with_label_values(&[source, list, if ok { "ok" } else { "failed" }]).inc();
-        self.warmed_parties.with_label_values(&[source, list]).inc_by(parties as u64);
     }
 
     /// Counts an acceptance that a passing answer told of.
@@ -410,19 +311,6 @@ impl Metrics {
     /// Counts an acceptance that the upstream contradicted.
     pub fn drifted(&self, agreement: &str) {
         self.drift.with_label_values(&[agreement]).inc();
-    }
-
-    /// Counts a question to a remote server.
-    pub fn remote_asked(&self, source: &str, outcome: &str) {
-        self.remote_questions.with_label_values(&[source, outcome]).inc();
-    }
-
-    /// Notes which remote servers are left alone.
-    pub fn remotes_open<'s>(&self, remotes: impl Iterator<Item = (&'s str, bool)>) {
-        self.remote_open.reset();
-        for (source, is_open) in remotes {
-            self.remote_open.with_label_values(&[source]).set(i64::from(is_open));
-        }
     }
 
     /// Counts a fetch of an issuer's keys.
@@ -437,16 +325,6 @@ impl Metrics {
             let gauge = self.keys_age.with_label_values(&[issuer.as_str()]);
             gauge.set(gauge.get().max(age.as_secs() as i64));
         }
-    }
-
-    /// Counts a renewal of the gateway's own access token.
-    pub fn service_renewed(&self, ok: bool) {
-        self.service_tokens.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
-    }
-
-    /// Notes whether a rotated refresh token was stored.
-    pub fn service_token_stored(&self, ok: bool) {
-        self.service_token_stored.with_label_values::<&str>(&[]).set(i64::from(ok));
     }
 
     /// Says which configuration is in force.

@@ -6,12 +6,13 @@ use crate::policy::agreement::{Agreement, Demand, PartnerIds, Party, PartyKind, 
 use crate::policy::facts::Caller;
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::learning::Learning;
-use crate::policy::operation::{Class, Endpoint, Method, Operation, OperationId, Router};
+use crate::policy::operation::{Class, Endpoint, Method, Operation, OperationId};
 use crate::policy::path::Path;
 use crate::policy::pattern::Pattern;
 use crate::policy::product::Products;
 use crate::policy::reason::Reason;
 use crate::policy::role::NameTable;
+use crate::policy::router::Router;
 use crate::policy::rule::{Mode, Rule, Undated, Waiver};
 
 named_enum! {

@@ -14,6 +14,7 @@ mod plan;
 pub mod product;
 pub mod reason;
 pub mod role;
+pub mod router;
 pub mod rule;
 
 pub use compiled::{AgreementInfo, Drafts, Options, Policy, Route, Unlisted};

@@ -311,11 +311,11 @@ impl<'a> Plan<'a> {
         self.policy.waivers.iter().filter(spares).map(|waiver| waiver.until).max()
     }
 
-    /// The unmet facts older than `age_max` that a denial rests on, as indexes of needs: look again before denying.
-    pub fn old_unmet(&self, decision: &Decision, age_max: SignedDuration) -> Vec<usize> {
+    /// The unmet facts older than `age_max` by now that a denial rests on, as indexes of needs: look again before denying.
+    pub fn old_unmet(&self, decision: &Decision, age_max: SignedDuration, now: Timestamp) -> Vec<usize> {
         let mut needs: Vec<usize> = Vec::new();
         for finding in decision.findings() {
-            let old = finding.fact.is_some_and(|fact| self.facts.at.duration_since(fact.asked_at) > age_max);
+            let old = finding.fact.is_some_and(|fact| now.duration_since(fact.asked_at) > age_max);
             if finding.effect == Effect::Deny && matches!(finding.outcome, Outcome::Unmet(_)) && old {
                 needs.extend(finding.need.filter(|need| !needs.contains(need)));
             }

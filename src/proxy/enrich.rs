@@ -59,7 +59,7 @@ impl Passage {
             Err(failure) => Err(failure),
         };
         let outcome = enriched.as_ref().map_or_else(|failure| failure.as_str(), |_| "ok");
-        self.worker.shared.metrics.resource_read(kind.as_str(), outcome, started.mono.elapsed());
+        self.worker.shared.metrics.remote.read(kind.as_str(), outcome, started.mono.elapsed());
         match enriched {
             Ok(Enriched { request, etag: None }) => Ok(request),
             Ok(Enriched { request, etag: Some(etag) }) => {

@@ -9,15 +9,17 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CON
 use http::{HeaderValue, Request, StatusCode, Uri};
 use jiff::Timestamp;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::fetch::{Answer, Endpoint, FetchFailure, Fetcher};
 use crate::metrics::Metrics;
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
+use crate::policy::path::Path;
 use crate::random::{guid, random};
 use crate::remote::guard::{Guard, Leave, Limits, Outcome, Why};
 use crate::service::Service;
+use crate::service::exchange::Bearer;
 use crate::waiting::retry_after;
 
 /// Questions to one server at the same time.
@@ -102,24 +104,23 @@ impl Remote {
             Ok(_) => "ok",
             Err(failure) => failure.as_str(),
         };
-        self.metrics.remote_asked(name, outcome);
+        self.metrics.remote.asked(name, outcome);
         answered
     }
 
     async fn ask(&self, asked: &Asked) -> Result<Answer, Failure> {
         let started = Instant::now();
         let mut renewed = false;
+        // For the first exchange: whoever asks again asks for leave again.
+        let mut had = asked.leave;
         loop {
-            let bearer = match &self.service {
-                Some(service) => Some(service.token().await.map_err(|error| {
-                    // The identity tells of it once; each question need not.
-                    tracing::debug!(source = self.settings.name, %error, "there is no token to ask with");
-                    Failure::Source
-                })?),
-                None => None,
-            };
+            let bearer = self.bearer().await.inspect_err(|_| {
+                if let Some(leave) = &had {
+                    self.guard.withdraw(leave);
+                }
+            })?;
             let authorization = bearer.as_ref().map(|bearer| bearer.header().clone());
-            let answer = self.exchange(asked, authorization, started, renewed).await?;
+            let answer = self.exchange(asked, had.take(), authorization, started).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
@@ -136,8 +137,32 @@ impl Remote {
         }
     }
 
+    async fn bearer(&self) -> Result<Option<Bearer>, Failure> {
+        let Some(service) = &self.service else { return Ok(None) };
+        let token = service.token().await.map_err(|error| {
+            // The identity tells of it once; each question need not.
+            tracing::debug!(source = self.settings.name, %error, "there is no token to ask with");
+            Failure::Source
+        })?;
+        Ok(Some(token))
+    }
+
     /// Gets leave for so many questions at once, and waits until they may be asked.
     pub async fn enter(&self, asker: Option<Guid>, count: u32, patience: Duration) -> Result<Leave, Failure> {
+        let started = Instant::now();
+        let entered = async {
+            // Without a token nothing can be asked, and leave would be for nothing.
+            self.bearer().await?;
+            self.leave(asker, count, patience.saturating_sub(started.elapsed())).await
+        };
+        let entered = entered.await;
+        if let Err(failure) = &entered {
+            self.metrics.remote.asked(&self.settings.name, failure.as_str());
+        }
+        entered
+    }
+
+    async fn leave(&self, asker: Option<Guid>, count: u32, patience: Duration) -> Result<Leave, Failure> {
         let leave = self.guard.enter(asker, count, Instant::now(), patience);
         let leave = leave.map_err(|refused| failure_of(refused.why))?;
         if !leave.wait.is_zero() {
@@ -149,40 +174,34 @@ impl Remote {
     async fn exchange(
         &self,
         asked: &Asked,
+        had: Option<Leave>,
         authorization: Option<HeaderValue>,
         started: Instant,
-        renewed: bool,
     ) -> Result<Answer, Failure> {
         let name = self.settings.name.as_str();
-        let request = self.request(asked, authorization).ok_or(Failure::Source)?;
         let left = asked.patience.saturating_sub(started.elapsed());
-        let leave = match asked.leave {
-            // Once: whoever asks again asks for leave again.
-            Some(leave) if !renewed => leave,
-            _ => self.enter(asked.asker, 1, left).await?,
+        let leave = match had {
+            Some(leave) => leave,
+            None => self.leave(asked.asker, 1, left).await?,
         };
-        // Not beyond its patience: what waits longer would be asked when nobody wants it any more, all at a time.
-        let place =
-            tokio::time::timeout(left.saturating_sub(leave.wait).max(PLACE_WAIT_MIN), self.places.acquire());
-        let Ok(Ok(_place)) = place.await else {
-            self.guard.withdraw();
-            return Err(Failure::Throttled);
-        };
-        // While it waited, the server may have asked to be left alone, or turned out to be down.
-        if let Err(refused) = self.guard.confirm(&leave, Instant::now()) {
-            self.guard.withdraw();
-            return Err(failure_of(refused.why));
-        }
+        let begun = self.begin(asked, authorization, &leave, left.saturating_sub(leave.wait)).await;
+        let (request, _place) = begun.inspect_err(|_| self.guard.withdraw(&leave))?;
+        let sent = Instant::now();
         let answered = match self.fetcher.send(request.clone(), self.settings.timeout).await {
             // A kept connection may have ended while it was written to. Asking twice changes nothing there.
-            Err(FetchFailure::Broken(_)) => self.fetcher.send(request, self.settings.timeout).await,
+            Err(FetchFailure::Broken(_)) if self.guard.again(asked.asker, Instant::now()) => {
+                self.fetcher.send(request, self.settings.timeout.saturating_sub(sent.elapsed())).await
+            }
             answered => answered,
         };
         let (outcome, answer) = match answered {
             Ok(answer) => judged(answer),
             Err(failure) => {
                 tracing::warn!(source = name, %failure, "no answer");
-                (Outcome::Failed, Err(Failure::Source))
+                // How large a thing is says nothing of the server.
+                let is_of_server = !matches!(failure, FetchFailure::TooLarge);
+                let outcome = if is_of_server { Outcome::Failed } else { Outcome::Answered };
+                (outcome, Err(Failure::Source))
             }
         };
         if let Err(failure) = &answer
@@ -195,8 +214,25 @@ impl Remote {
                 "an answer that says nothing"
             );
         }
-        self.guard.note(Instant::now(), about(&asked.target), outcome);
+        self.guard.note(&leave, Instant::now(), about(&asked.target), outcome);
         answer
+    }
+
+    /// What is sent, and the place it takes.
+    async fn begin(
+        &self,
+        asked: &Asked,
+        authorization: Option<HeaderValue>,
+        leave: &Leave,
+        patience: Duration,
+    ) -> Result<(Request<Bytes>, SemaphorePermit<'_>), Failure> {
+        let request = self.request(asked, authorization).ok_or(Failure::Source)?;
+        // Not beyond its patience: what waits longer would be asked when nobody wants it any more, all at a time.
+        let place = tokio::time::timeout(patience.max(PLACE_WAIT_MIN), self.places.acquire());
+        let Ok(Ok(place)) = place.await else { return Err(Failure::Throttled) };
+        // While it waited, the server may have asked to be left alone, or turned out to be down.
+        self.guard.confirm(leave, Instant::now()).map_err(|refused| failure_of(refused.why))?;
+        Ok((request, place))
     }
 
     fn request(&self, asked: &Asked, authorization: Option<HeaderValue>) -> Option<Request<Bytes>> {
@@ -227,10 +263,17 @@ impl Remote {
     }
 }
 
-/// A number for what a question is about.
+/// A number for what a question is about, the same for every spelling of it.
 fn about(target: &str) -> u64 {
     let mut hash = DefaultHasher::new();
-    target.hash(&mut hash);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match Path::parse(path) {
+        Ok(path) => {
+            (0..path.len()).for_each(|at| path.segment(at).to_ascii_lowercase().hash(&mut hash));
+        }
+        Err(_) => path.hash(&mut hash),
+    }
+    query.hash(&mut hash);
     hash.finish()
 }
 
@@ -273,5 +316,24 @@ fn judged(answer: Answer) -> (Outcome, Result<Answer, Failure>) {
     match is_readable || is_bare {
         true => (Outcome::Answered, Ok(answer)),
         false => (Outcome::Answered, Err(Failure::Source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about;
+
+    #[test]
+    fn every_spelling_of_a_question_is_about_the_same() {
+        let plain = about("/v1/customers/c/carts/k?a=1");
+        for same in
+            ["/V1/customers/c/Carts/k?a=1", "/v1/customers/c/%63arts/k?a=1", "/v1/customers/c/carts/k/?a=1"]
+        {
+            assert_eq!(about(same), plain, "{same}");
+        }
+        for other in ["/v1/customers/c/carts/j?a=1", "/v1/customers/c/carts/k?a=2", "/v1/customers/c/carts/k"]
+        {
+            assert_ne!(about(other), plain, "{other}");
+        }
     }
 }

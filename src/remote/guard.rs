@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::remote::breaker::{Admission, Breaker};
+use crate::remote::breaker::{Breaker, Pass};
 use crate::remote::budget::Budget;
 use crate::waiting::backoff::BACKOFF_MIN;
 
@@ -38,8 +38,8 @@ pub struct Guard<K> {
 pub struct Leave {
     /// How long to wait before.
     pub wait: Duration,
-    /// How often the breaker had opened when it was given.
-    openings: u64,
+    /// The breaker's.
+    pass: Pass,
 }
 
 /// No leave to ask.
@@ -97,17 +97,25 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         if pause > patience {
             return Err(Refused { why: Why::Paused, retry_after: pause });
         }
+        let open =
+            |until: Instant| Refused { why: Why::Open, retry_after: until.saturating_duration_since(now) };
         // Looked at first and passed last: a probe that something else refuses would keep the breaker waiting.
-        open(self.breaker.peek(now), now)?;
+        self.breaker.peek(now).map_err(open)?;
         let reserved = self.budget.reserve(who, count, now + pause, patience - pause);
         let more = reserved.map_err(|after| Refused { why: Why::Budget, retry_after: pause + after })?;
         // Where another one became the probe in between, a question of the budget is lost.
-        open(self.breaker.admit(now), now)?;
-        Ok(Leave { wait: pause + more, openings: self.breaker.openings() })
+        let pass = self.breaker.admit(now).map_err(open)?;
+        Ok(Leave { wait: pause + more, pass })
+    }
+
+    /// Whether a question may be asked once more at once, as the first time broke off.
+    pub fn again(&self, who: Option<K>, now: Instant) -> bool {
+        let is_paused = self.paused_until().is_some_and(|until| until > now);
+        !is_paused && self.budget.reserve(who, 1, now, Duration::ZERO).is_ok()
     }
 
     /// Notes how a question about something ended.
-    pub fn note(&self, now: Instant, about: u64, outcome: Outcome) {
+    pub fn note(&self, leave: &Leave, now: Instant, about: u64, outcome: Outcome) {
         if let Outcome::Throttled(wait) = outcome {
             let mut paused_until = self.paused_until();
             *paused_until = (*paused_until).max(Some(now + wait));
@@ -115,7 +123,7 @@ impl<K: Copy + Eq + Hash> Guard<K> {
             self.budget.spend_burst(now + wait);
         }
         // A server that says when to come back is not one that is broken.
-        self.breaker.note(now, about, outcome != Outcome::Failed);
+        self.breaker.note(&leave.pass, now, about, outcome != Outcome::Failed);
     }
 
     /// Whether leave that was given holds still, after the wait that came with it.
@@ -125,15 +133,15 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         if !pause.is_zero() {
             return Err(Refused { why: Why::Paused, retry_after: pause });
         }
-        match self.breaker.openings() == leave.openings {
+        match self.breaker.holds(&leave.pass) {
             true => Ok(()),
             false => Err(Refused { why: Why::Open, retry_after: BACKOFF_MIN }),
         }
     }
 
-    /// Takes back leave that was not used.
-    pub fn withdraw(&self) {
-        self.breaker.withdraw();
+    /// Takes back leave that was not used: nobody waits for how it ends. What it took of the budget stays taken.
+    pub fn withdraw(&self, leave: &Leave) {
+        self.breaker.withdraw(&leave.pass);
     }
 
     /// Whether what is asked now is likely to go wrong: the last question did, or a pause is on.
@@ -143,20 +151,11 @@ impl<K: Copy + Eq + Hash> Guard<K> {
 
     /// Whether it is left alone because it keeps failing.
     pub fn is_open(&self, now: Instant) -> bool {
-        self.breaker.peek(now) != Admission::Admitted
+        self.breaker.peek(now).is_err()
     }
 
     fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn open(admission: Admission, now: Instant) -> Result<(), Refused> {
-    match admission {
-        Admission::Admitted => Ok(()),
-        Admission::Open { until } => {
-            Err(Refused { why: Why::Open, retry_after: until.saturating_duration_since(now) })
-        }
     }
 }
 
@@ -174,6 +173,13 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// Asks once, and is told to come back after so many seconds.
+    fn throttled(guard: &Guard<u128>, now: Instant, after: u64) -> Leave {
+        let leave = guard.enter(Some(1), 1, now, NONE).unwrap();
+        guard.note(&leave, now, 0, Outcome::Throttled(seconds(after)));
+        leave
+    }
+
     fn refusal(guard: &Guard<u128>, now: Instant, patience: Duration) -> (Why, Duration) {
         let refused = guard.enter(Some(1), 1, now, patience).unwrap_err();
         (refused.why, refused.retry_after)
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn a_pause_is_waited_for_within_patience() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
-        guard.note(now, 0, Outcome::Throttled(seconds(5)));
+        throttled(&guard, now, 5);
         assert_eq!(refusal(&guard, now, seconds(4)), (Why::Paused, seconds(5)));
         assert_eq!(guard.enter(Some(1), 1, now + seconds(2), seconds(4)).unwrap().wait, seconds(3));
         // What came together during the pause does not come at once after it.
@@ -193,9 +199,9 @@ mod tests {
     #[test]
     fn a_shorter_pause_does_not_end_a_longer_one() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
-        guard.note(now, 0, Outcome::Throttled(seconds(5)));
-        guard.note(now, 0, Outcome::Throttled(seconds(1)));
-        guard.note(now, 0, Outcome::Answered);
+        let leave = throttled(&guard, now, 5);
+        guard.note(&leave, now, 0, Outcome::Throttled(seconds(1)));
+        guard.note(&leave, now, 0, Outcome::Answered);
         assert_eq!(refusal(&guard, now, NONE), (Why::Paused, seconds(5)));
     }
 
@@ -203,7 +209,7 @@ mod tests {
     fn after_a_pause_the_budget_still_holds() {
         let limits = Limits { per_minute: 10, share_percent: 100, ..Limits::default() };
         let (guard, now) = (guard(&limits), Instant::now());
-        guard.note(now, 0, Outcome::Throttled(seconds(5)));
+        throttled(&guard, now, 5);
         let mut waits = Vec::new();
         let refused = loop {
             match guard.enter(Some(1), 1, now, seconds(20)) {
@@ -219,14 +225,14 @@ mod tests {
     fn a_server_that_keeps_failing_is_left_alone_and_then_probed() {
         let (guard, now) = (guard(&Limits::default()), Instant::now());
         for about in 0..5 {
-            guard.enter(Some(1), 1, now, NONE).unwrap();
-            guard.note(now, about, Outcome::Failed);
+            let leave = guard.enter(Some(1), 1, now, NONE).unwrap();
+            guard.note(&leave, now, about, Outcome::Failed);
         }
         assert_eq!(refusal(&guard, now, seconds(60)), (Why::Open, seconds(1)));
         let later = now + seconds(1);
-        assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
+        let probe = guard.enter(Some(1), 1, later, NONE).unwrap();
         assert_eq!(refusal(&guard, later, NONE).0, Why::Open);
-        guard.note(later, 0, Outcome::Answered);
+        guard.note(&probe, later, 0, Outcome::Answered);
         assert!(guard.enter(Some(1), 1, later, NONE).is_ok());
     }
 
@@ -234,8 +240,8 @@ mod tests {
     fn a_probe_that_the_budget_refuses_is_no_probe() {
         let limits = Limits { per_minute: 1, failures_max: 1, ..Limits::default() };
         let (guard, now) = (guard(&limits), Instant::now());
-        guard.enter(Some(1), 1, now, NONE).unwrap();
-        guard.note(now, 0, Outcome::Failed);
+        let leave = guard.enter(Some(1), 1, now, NONE).unwrap();
+        guard.note(&leave, now, 0, Outcome::Failed);
         assert_eq!(refusal(&guard, now + seconds(2), NONE).0, Why::Budget);
         assert!(guard.enter(Some(1), 1, now + seconds(60), NONE).is_ok());
     }

@@ -121,7 +121,7 @@ impl Drop for Flight {
 
 impl Shared {
     fn land(&self, renewed: Result<Issued, (TokenFailure, Option<Duration>)>, asked: Instant) {
-        self.metrics.service_renewed(renewed.is_ok());
+        self.metrics.remote.token_renewed(renewed.is_ok());
         let mut held = self.held();
         let now = Instant::now();
         let outcome = match renewed {

@@ -109,7 +109,7 @@ impl Renewal {
         };
         let is_lost = match stored {
             Ok(Replaced::Stored) => {
-                self.metrics.service_token_stored(true);
+                self.metrics.remote.token_stored(true);
                 false
             }
             Ok(Replaced::Overruled) => {
@@ -117,7 +117,7 @@ impl Renewal {
                 false
             }
             Err(why) => {
-                self.metrics.service_token_stored(false);
+                self.metrics.remote.token_stored(false);
                 match place {
                     Secret::File(_) => {
                         tracing::error!(why, "a rotated refresh token is in memory only: a restart loses it");

@@ -94,6 +94,22 @@ fn without_a_token_nothing_is_known_and_nobody_who_is_known_is_denied() {
 }
 
 #[test]
+fn without_a_token_no_leave_to_ask_is_taken() {
+    let stage = center(", requests_per_minute: 10, caller_share: 100", "");
+    stage.standin.require_token(true);
+    stage.standin.set_token_endpoint(endpoint("refresh", Some(503)));
+    for number in 0..10 {
+        assert_unknown(&stage.order(&customer(number), &[]), "down");
+    }
+    let questions = |outcome| {
+        stage
+            .metric(&format!("countersign_source_questions_total{{outcome=\"{outcome}\",source=\"center\"}}"))
+    };
+    assert_eq!(questions("throttled"), 0.0);
+    assert_eq!(questions("source"), 10.0);
+}
+
+#[test]
 fn a_token_endpoint_that_is_down_from_the_start_is_no_denial() {
     let stage = center(PLENTY, "");
     stage.standin.require_token(true);

@@ -12,7 +12,7 @@ use countersign::agreements::source::{Question, Said, Saying, Source, Sources};
 use countersign::agreements::{Agreements, Asking};
 use countersign::clock::Now;
 use countersign::policy::agreement::{
-    Answer, Cloud, Demand, Failure, Key, MCA, Party, PartyKind, Scope, Status, Statuses,
+    Agreement, Answer, Cloud, Demand, Fact, Failure, Key, MCA, Party, PartyKind, Scope, Status, Statuses,
 };
 use countersign::policy::decision::Need;
 use countersign::policy::id::{Guid, Name};
@@ -131,6 +131,15 @@ fn later(now: Now, seconds: u64) -> Now {
 
 /// Runs a test with a control runtime beside it, as the gateway has one.
 fn run<F: Future>(sources: &[Arc<Told>], test: impl FnOnce(Agreements, Arc<Sources>) -> F) -> F::Output {
+    run_with(sources, Vec::new(), test)
+}
+
+/// The same, with what rules ask of dates.
+fn run_with<F: Future>(
+    sources: &[Arc<Told>],
+    demands: Vec<(Agreement, PartyKind, Demand)>,
+    test: impl FnOnce(Agreements, Arc<Sources>) -> F,
+) -> F::Output {
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let handle = control.handle().clone();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -141,7 +150,7 @@ fn run<F: Future>(sources: &[Arc<Told>], test: impl FnOnce(Agreements, Arc<Sourc
     });
     let agreements = Agreements::new(1000, handle);
     let customer = sources.iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect();
-    let sources = Arc::new(Sources { customer, ..Sources::default() });
+    let sources = Arc::new(Sources { customer, demands, ..Sources::default() });
     agreements.renew(&sources);
     let worker = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let output = worker.block_on(test(agreements, sources));
@@ -511,6 +520,106 @@ fn a_direct_acceptance_counts_for_every_partner_and_an_attestation_for_its_own()
         );
         assert!(at_hand(&agreements, &sources, billed(1), later(now, 23)).is_some());
         assert_eq!(source.asked(), asked + 1);
+    });
+}
+
+#[test]
+fn a_ledger_that_is_written_later_counts_for_what_every_partner_shares_too() {
+    let written = Now::read();
+    let says = |status, at: Now| Said::Definite { status, observed_at: at.wall };
+    let (ledger, remote) = (Told::local(Said::Nothing), Told::new(definite(Status::MISSING), 1000));
+    run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
+        let settings = settings();
+        let own =
+            Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
+        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED);
+        assert_eq!(status(look_up(&agreements, &sources, own, later(written, 2)).await), Some(ACCEPTED));
+        // What was learnt stands for what the remote source would say, also beside an edit that says nothing of it.
+        agreements.renew(&sources);
+        assert_eq!(status(look_up(&agreements, &sources, own, later(written, 3)).await), Some(ACCEPTED));
+        assert_eq!(remote.asked(), 0);
+        ledger.say(says(Status::MISSING, later(written, 4)));
+        agreements.renew(&sources);
+        assert_eq!(
+            status(look_up(&agreements, &sources, own, later(written, 5)).await),
+            Some(Status::MISSING)
+        );
+    });
+}
+
+#[test]
+fn what_a_ledger_has_said_does_not_stand_in_for_a_source_that_fails_once_it_says_so_no_more() {
+    let now = Now::read();
+    let ledger = Told::local(definite(ACCEPTED));
+    let remote = Told::new(Said::Failed(Failure::Source), 1000);
+    run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
+        assert_eq!(status(look_up(&agreements, &sources, need(1), now).await), Some(ACCEPTED));
+        ledger.say(Said::Nothing);
+        agreements.renew(&sources);
+        for seconds in [1, 2, 10] {
+            let answer = look_up(&agreements, &sources, need(1), later(now, seconds)).await;
+            assert_eq!((answer.last, answer.failure), (None, Some(Failure::Source)), "{seconds} s");
+        }
+    });
+}
+
+#[test]
+fn what_a_remote_source_has_said_stands_in_for_it_until_its_terms_change() {
+    let now = Now::read();
+    let source = Told::new(definite(ACCEPTED), 1000);
+    run(&[Arc::clone(&source)], |agreements, sources| async move {
+        look_up(&agreements, &sources, need(1), now).await;
+        source.say(Said::Failed(Failure::Source));
+        let answer = look_up(&agreements, &sources, need(1), later(now, 101)).await;
+        assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), Some(Failure::Source)));
+        source.epoch.store(2, Ordering::SeqCst);
+        agreements.renew(&sources);
+        let answer = look_up(&agreements, &sources, need(1), later(now, 102)).await;
+        assert_eq!((answer.last, answer.failure), (None, Some(Failure::Source)));
+    });
+}
+
+#[test]
+fn an_old_attestation_makes_an_acceptance_no_younger() {
+    let now = Now::read();
+    let years = |years: i64| now.wall - jiff::SignedDuration::from_hours(years * 8766);
+    let source = Told::new(definite(Status::accepted(years(1))), 1000);
+    let since = Demand { since: Some(years(3)), ..Demand::default() };
+    let demands = vec![(MCA, PartyKind::Customer, since)];
+    run_with(&[Arc::clone(&source)], demands, |agreements, sources| async move {
+        let settings = settings();
+        look_up(&agreements, &sources, need(1), now).await;
+        source.say(definite(Status::MISSING));
+        for seconds in [20, 40, 60, 80] {
+            let old = Status::accepted(years(7));
+            agreements.learn(&asking(&sources, &settings, later(now, seconds)), need(1).key, old);
+        }
+        // It was asked for a hundred seconds ago, whatever was attested since.
+        assert_eq!(
+            status(look_up(&agreements, &sources, need(1), later(now, 101)).await),
+            Some(Status::MISSING)
+        );
+    });
+}
+
+#[test]
+fn a_fact_that_is_taken_replaces_none_that_its_source_was_asked_for() {
+    let now = Now::read();
+    let source = Told::new(definite(Status::MISSING), 1000);
+    run(&[Arc::clone(&source)], |agreements, sources| async move {
+        let settings = settings();
+        let ask = asking(&sources, &settings, later(now, 5));
+        look_up(&agreements, &sources, need(1), now).await;
+        let fact = Fact {
+            status: ACCEPTED,
+            observed_at: ask.now.wall,
+            asked_at: ask.now.wall,
+            source: source.name(),
+        };
+        assert!(!agreements.take(&ask, need(1).key, fact, 1));
+        assert!(agreements.take(&ask, need(2).key, fact, 1));
+        // Of other terms, it does.
+        assert!(agreements.take(&ask, need(1).key, fact, 2));
     });
 }
 

@@ -223,12 +223,15 @@ impl Asking {
                 return half;
             }
             if read.next.as_ref().is_some_and(|next| pages.contains(next)) {
-                break;
+                return half.and(Half::failed(Failure::Source));
             }
             pages.extend(read.next.clone());
             page = read.next;
         }
-        half.and(Half::failed(Failure::Source))
+        match page {
+            None => half,
+            Some(_) => half.and(Half::failed(Failure::Source)),
+        }
     }
 }
 

@@ -93,7 +93,10 @@ impl List {
             take(&items);
             page = following;
         }
-        Err(format!("there are more than {PAGES_MAX} pages"))
+        match page {
+            None => Ok(count),
+            Some(_) => Err(format!("there are more than {PAGES_MAX} pages")),
+        }
     }
 }
 

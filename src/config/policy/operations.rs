@@ -7,8 +7,9 @@ use crate::config::read::{Reader, quoted};
 use crate::policy::learning::Learning;
 use crate::policy::operation::{
     Allowed, Change, Changes, Class, CustomerAt, Endpoint, Locations, Method, Operation, OperationId,
-    Resource, Router, Segment, Shape, parse_template,
+    Resource, Shape,
 };
+use crate::policy::router::{Router, Segment, parse_template};
 
 /// Operations, endpoints and routes while they are read.
 pub struct Operations {
