@@ -75,7 +75,7 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
     };
     let request = match policy.route(question.method, &path) {
         Route::Judge(endpoint) => extract::read_request(policy, endpoint, &path, &question.body),
-        Route::Stream(operation, class) => Ok(extract::streamed_request(operation, class)),
+        Route::Stream(operation, class) => Ok(Request::bare(operation, class)),
         Route::Deny(_, reason) => Err(Refusal { reason, detail: "no operation lists this request" }),
         Route::Bare => {
             let decision = Decision::ungated();

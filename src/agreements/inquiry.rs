@@ -66,6 +66,8 @@ impl Inquiry {
                 // Half of it: an answer has to come before whoever asked gives up.
                 let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
                 let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
+                // As it is now: it may have been doubted meanwhile.
+                let shared = shared.and_then(|_| self.everyones(before.as_ref()));
                 self.conclude(reply, held, newer(self.cache.get(&self.key), shared))
             }
         };
@@ -112,7 +114,7 @@ impl Inquiry {
                 return Kept { generation: self.generation, doubted: None, ..held };
             }
             (Some(settled), failure) => match since_learnt(known_fact, &settled, self.now) {
-                Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), settled.by.epoch),
+                Some(fact) => self.still_learnt(fact),
                 None => {
                     let fact = self.fact(&settled);
                     // An acceptance that was known may be the one that could not be asked for; it is no younger for it.
@@ -130,13 +132,19 @@ impl Inquiry {
             (None, Some(failure)) => (fallback(standing, failure), standing.map_or(0, |known| known.epoch)),
             (None, None) => match learnt(known_fact, self.now) {
                 // No source says anything of the party, as when it was learnt.
-                Some(fact) => (Answer::known(Fact { asked_at: self.now.wall, ..fact }), 0),
+                Some(fact) => self.still_learnt(fact),
                 // No source names the party any more: an older acceptance is not merely stale.
                 None => (Answer::failed(Failure::Unrecorded), 0),
             },
         };
         let kept = Kept::new(&self.key, answer, self.now.mono, self.generation, &self.settings);
         Kept { epoch, ..kept }
+    }
+
+    /// What was learnt, after no source said anything that is newer.
+    fn still_learnt(&self, fact: Fact) -> (Answer, u64) {
+        let answer = Answer::known(Fact { asked_at: self.now.wall, ..fact });
+        (answer, self.sources.learnt_epoch(self.key.party.kind()))
     }
 
     fn may_still_hold(&self, known: &Kept) -> bool {
@@ -159,14 +167,21 @@ impl Inquiry {
     /// An acceptance that counts for every partner, where one was learnt that is enough.
     fn everyones(&self, before: Option<&Kept>) -> Option<Kept> {
         let kept = self.cache.get(&everyones(&self.key)?)?;
-        let counts = before.is_none_or(|before| match has_accepted(before) {
-            // Who doubts an acceptance, or refreshes it, asks.
-            true => before.doubted.is_none() && self.wanted == Wanted::Fresh,
-            // What was asked later is not told otherwise by it.
-            false => kept.asked >= before.asked,
+        let demand = self.sources.demand(&self.key);
+        let counts = before.is_none_or(|before| {
+            // What was asked later is told nothing by it.
+            let is_newer = kept.asked >= before.asked;
+            match before.answer.last.filter(|fact| fact.status.is_accepted()) {
+                // Who doubts an acceptance, or refreshes it, asks.
+                Some(fact) => {
+                    let is_enough = demand.is_met_by(fact.status);
+                    before.doubted.is_none() && self.wanted == Wanted::Fresh && (is_newer || !is_enough)
+                }
+                None => is_newer,
+            }
         });
         let holds = kept.doubted.is_none() && kept.by_age(&self.settings, self.now) != Freshness::Hard;
-        let is_enough = self.sources.demand(&self.key).is_met_by(kept.fact()?.status);
+        let is_enough = demand.is_met_by(kept.fact()?.status);
         (counts && holds && is_enough).then_some(kept)
     }
 }
@@ -183,10 +198,6 @@ fn newer(own: Option<Kept>, shared: Option<Kept>) -> Option<Kept> {
 pub fn everyones(key: &Key) -> Option<Key> {
     let is_billed = matches!((key.party, key.scope), (Party::Customer(_), Scope::Billing(_)));
     is_billed.then_some(Key { scope: Scope::None, ..*key })
-}
-
-fn has_accepted(kept: &Kept) -> bool {
-    kept.answer.last.is_some_and(|fact| fact.status.is_accepted())
 }
 
 /// What was learnt from the upstream; not what a clock has dated that was ahead.

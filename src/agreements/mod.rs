@@ -299,9 +299,7 @@ impl Agreements {
         // Of the sources in force now: who learns may work with older ones.
         let (now, generation) = (asking.now, self.generations.load(Ordering::Acquire));
         let demand = asking.sources.demand(&key);
-        // It stands for what a source would say that costs something to ask, as long as that would say the same.
-        let remote = asking.sources.of(key.party.kind()).iter().find(|source| !source.is_local());
-        let epoch = remote.map_or(0, |source| source.epoch());
+        let epoch = asking.sources.learnt_epoch(key.party.kind());
         self.cache.change(key, |kept| {
             let holds = |kept: &&Kept| kept.freshness(asking.settings, generation, now) != Freshness::Hard;
             let known = kept.filter(holds).and_then(|kept| Some((*kept, kept.fact()?)));
@@ -412,12 +410,17 @@ impl Agreements {
         let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
         let Some(asked) = asking.now.mono.checked_sub(age) else { return false };
         let kept = Kept::new(&key, Answer::known(fact), asked, 0, asking.settings);
+        let demand = asking.sources.demand(&key);
         let taken = self.cache.change(key, |known| {
+            let is_enough = |status: Status| status.is_accepted() && demand.is_met_by(status);
             let gives_way = |known: &Kept| {
                 let was_asked = known.epoch == epoch && known.generation != kept.generation;
-                !was_asked && known.doubted.is_none() && asked >= known.asked
+                let says_more =
+                    known.fact().is_some_and(|known| is_enough(known.status)) && !is_enough(fact.status);
+                !was_asked && !says_more && known.doubted.is_none() && asked >= known.asked
             };
-            known.is_none_or(gives_way).then_some(Kept { epoch, ..kept })
+            let doubt_settled = known.and_then(|known| known.doubt_settled);
+            known.is_none_or(gives_way).then_some(Kept { epoch, doubt_settled, ..kept })
         });
         if taken {
             self.changed();

@@ -145,6 +145,12 @@ impl Sources {
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
     }
 
+    /// The epoch of what is learnt of a party: it stands for what a source would say that costs something to ask, as long as
+    /// that would say the same.
+    pub fn learnt_epoch(&self, kind: PartyKind) -> u64 {
+        self.of(kind).iter().find(|source| !source.is_local()).map_or(0, |source| source.epoch())
+    }
+
     /// Whether what is kept may stand in for what these sources could not be asked: it is of now, or what a source that is
     /// remote has said and would say still. What a ledger said it can always be asked for.
     pub fn stands(&self, kept: &Kept, key: &Key) -> bool {

@@ -6,9 +6,9 @@ pub mod moment;
 mod refusal;
 pub mod resource;
 
-use crate::extract::facts::{customer, lines_of, resellers_of};
 pub use refusal::{Refusal, refuse};
 
+use crate::extract::facts::{customer, lines_of, resellers_of};
 use crate::extract::json::{Document, scalar};
 use crate::policy::Policy;
 use crate::policy::facts::Request;
@@ -28,14 +28,9 @@ pub fn read_request(
             return refuse(Reason::InvalidBody, "the body is empty");
         }
         return Ok(Request {
-            operation: endpoint.operation,
-            class: endpoint.class,
             customer: customer(policy, endpoint, path, None)?,
-            lines: Vec::new(),
-            resellers: Vec::new(),
-            read: None,
             unread: endpoint.reads,
-            unread_because: None,
+            ..Request::bare(endpoint.operation, endpoint.class)
         });
     }
     let document = Document::parse(body).or_else(|why| refuse(Reason::InvalidBody, why.0))?;
@@ -56,18 +51,4 @@ fn says_nothing(endpoint: &Endpoint, body: &[u8]) -> bool {
     let is_scalar = |value: serde_json::Value| !value.is_object() && !value.is_array();
     !matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
         && serde_json::from_slice(body).is_ok_and(is_scalar)
-}
-
-/// The request of a route that reads no body: its operation, class and, where the path names one, its customer.
-pub fn streamed_request(operation: OperationId, class: crate::policy::operation::Class) -> Request {
-    Request {
-        operation,
-        class,
-        customer: None,
-        lines: Vec::new(),
-        resellers: Vec::new(),
-        read: None,
-        unread: None,
-        unread_because: None,
-    }
 }

@@ -153,6 +153,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request of which nothing is read: for no customer, and it names nobody.
+    pub fn bare(operation: OperationId, class: Class) -> Request {
+        Request {
+            operation,
+            class,
+            customer: None,
+            lines: Vec::new(),
+            resellers: Vec::new(),
+            read: None,
+            unread: None,
+            unread_because: None,
+        }
+    }
+
     /// Why it is not known whom the request names beside those it shows.
     pub fn resellers_unread(&self) -> Option<Failure> {
         self.unread.filter(|resource| *resource != Resource::Subscription).and(self.unread_because)

@@ -146,7 +146,7 @@ impl Passage {
             }
             Route::Stream(operation, class) => {
                 self.took_body.set(true);
-                let request = extract::streamed_request(operation, class);
+                let request = Request::bare(operation, class);
                 let known = Known { request: Some(&request), ..known };
                 let outgoing = match head.method.is_read() {
                     true => Outgoing::Whole(Bytes::new()),

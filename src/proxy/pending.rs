@@ -53,16 +53,7 @@ pub async fn answer(
     let caller = &identified.caller;
     let language = snapshot.catalogue.choose(received);
     // A purchase of anything, for nobody in particular: customers and other resellers are no concern of this page.
-    let request = Request {
-        operation: OperationId::UNLISTED,
-        class: Class::Purchase,
-        customer: None,
-        lines: Vec::new(),
-        resellers: Vec::new(),
-        read: None,
-        unread: None,
-        unread_because: None,
-    };
+    let request = Request::bare(OperationId::UNLISTED, Class::Purchase);
     let plan =
         policy.plan(Facts { caller, request: &request, at: now.wall }).expect("one party needs few statuses");
     let asker = Some(caller.partner.tenant);

@@ -113,6 +113,12 @@ impl<K: Copy + Eq + Hash> Budget<K> {
         Ok(wait)
     }
 
+    /// Takes a place that there may not be: for one question that can not wait.
+    pub fn charge(&self, now: Instant) {
+        let mut levels = self.levels();
+        levels.all = Some(self.all.after(levels.all, 1, now));
+    }
+
     /// Leaves nothing of the burst at a moment: from then on only the steady rate follows.
     pub fn spend_burst(&self, at: Instant) {
         let mut levels = self.levels();

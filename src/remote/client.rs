@@ -189,7 +189,7 @@ impl Remote {
         let sent = Instant::now();
         let answered = match self.fetcher.send(request.clone(), self.settings.timeout).await {
             // A kept connection may have ended while it was written to. Asking twice changes nothing there.
-            Err(FetchFailure::Broken(_)) if self.guard.again(asked.asker, Instant::now()) => {
+            Err(FetchFailure::Broken(_)) if self.guard.again(Instant::now()) => {
                 self.fetcher.send(request, self.settings.timeout.saturating_sub(sent.elapsed())).await
             }
             answered => answered,

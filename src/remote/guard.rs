@@ -108,10 +108,14 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         Ok(Leave { wait: pause + more, pass })
     }
 
-    /// Whether a question may be asked once more at once, as the first time broke off.
-    pub fn again(&self, who: Option<K>, now: Instant) -> bool {
+    /// Whether a question may be asked once more at once, as the first time broke off. It counts, but waits for nothing:
+    /// later ones wait longer for it.
+    pub fn again(&self, now: Instant) -> bool {
         let is_paused = self.paused_until().is_some_and(|until| until > now);
-        !is_paused && self.budget.reserve(who, 1, now, Duration::ZERO).is_ok()
+        if !is_paused {
+            self.budget.charge(now);
+        }
+        !is_paused
     }
 
     /// Notes how a question about something ended.

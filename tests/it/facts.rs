@@ -580,6 +580,45 @@ fn what_a_remote_source_has_said_stands_in_for_it_until_its_terms_change() {
 }
 
 #[test]
+fn what_was_learnt_stands_in_for_a_source_that_knew_nothing_and_fails_then() {
+    let written = Now::read();
+    let older = Said::Definite { status: Status::MISSING, observed_at: written.wall };
+    for ledger_says in [Said::Nothing, older] {
+        let (ledger, remote) = (Told::local(ledger_says), Told::new(Said::Nothing, 1000));
+        run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
+            let settings = settings();
+            agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED);
+            // Long after its time the sources are asked again, and have nothing newer to say.
+            let answer = look_up(&agreements, &sources, need(1), later(written, 200)).await;
+            assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
+            remote.say(Said::Failed(Failure::Source));
+            ledger.say(Said::Nothing);
+            agreements.renew(&sources);
+            let answer = look_up(&agreements, &sources, need(1), later(written, 310)).await;
+            assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), Some(Failure::Source)));
+        });
+    }
+}
+
+#[test]
+fn what_every_partner_shares_makes_nothing_older_that_one_of_them_has() {
+    let now = Now::read();
+    let source = Told::new(definite(ACCEPTED), 1000);
+    run(&[Arc::clone(&source)], |agreements, sources| async move {
+        let settings = settings();
+        let own =
+            Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
+        agreements.learn(&asking(&sources, &settings, now), need(1).key, ACCEPTED);
+        agreements.doubt(&settings, own.key, later(now, 1).mono);
+        look_up(&agreements, &sources, own, later(now, 60)).await;
+        agreements.learn(&asking(&sources, &settings, later(now, 10)), need(1).key, ACCEPTED);
+        agreements.renew(&sources);
+        let answer = look_up(&agreements, &sources, own, later(now, 70)).await;
+        assert_eq!(answer.last.unwrap().asked_at, later(now, 60).wall);
+    });
+}
+
+#[test]
 fn an_old_attestation_makes_an_acceptance_no_younger() {
     let now = Now::read();
     let years = |years: i64| now.wall - jiff::SignedDuration::from_hours(years * 8766);

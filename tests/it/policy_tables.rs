@@ -63,7 +63,7 @@ fn read(policy: &Policy, row: &Value, case: fn(&str) -> String) -> Result<Reques
     };
     match policy.route(method, &path) {
         Route::Judge(endpoint) => extract::read_request(policy, endpoint, &path, &body),
-        Route::Stream(operation, class) => Ok(extract::streamed_request(operation, class)),
+        Route::Stream(operation, class) => Ok(Request::bare(operation, class)),
         other => panic!("{}: {other:?}", row["name"]),
     }
 }
