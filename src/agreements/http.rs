@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::extract::moment::{is_future, moment};
-use crate::policy::agreement::{Failure, Key, Party, Scope, Status, named_enum};
+use crate::policy::agreement::{Failure, Key, Status, named_enum};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
 
@@ -141,25 +141,15 @@ impl fmt::Display for Template {
 }
 
 fn filled(place: Place, key: &Key) -> Option<String> {
-    let (tenant, mpn) = match key.party {
-        Party::Customer(tenant) => (Some(tenant), None),
-        Party::Partner(ids) | Party::Reseller(ids) => (ids.tenant, ids.mpn),
-    };
     match place {
         Place::Agreement => Some(key.agreement.to_string()),
         Place::Kind => Some(key.party.kind().to_string()),
         Place::Id => Some(key.party.to_string()),
-        Place::Tenant => tenant.map(|tenant| tenant.to_string()),
-        Place::MpnId => mpn.map(|mpn| mpn.to_string()),
+        Place::Tenant => key.party.ids().tenant.map(|tenant| tenant.to_string()),
+        Place::MpnId => key.party.ids().mpn.map(|mpn| mpn.to_string()),
         Place::Cloud => Some(key.cloud.to_string()),
-        Place::Region => match key.scope {
-            Scope::Region(region) => Some(region.to_string()),
-            _ => None,
-        },
-        Place::Billing => match key.scope {
-            Scope::Billing(partner) => Some(partner.to_string()),
-            _ => None,
-        },
+        Place::Region => key.scope.region().map(|region| region.to_string()),
+        Place::Billing => key.scope.billing().map(|partner| partner.to_string()),
     }
 }
 
@@ -250,7 +240,7 @@ impl Source for HttpSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::agreement::{Cloud, MCA, MPA, PartnerIds, Region};
+    use crate::policy::agreement::{Cloud, MCA, MPA, PartnerIds, Party, Region, Scope};
     use crate::policy::id::{Guid, MpnId};
 
     #[test]

@@ -23,7 +23,7 @@ use crate::agreements::inquiry::{Inquiry, Wanted, everyones};
 use crate::agreements::near::NearFacts;
 use crate::agreements::source::Sources;
 use crate::clock::Now;
-use crate::policy::agreement::{Agreement, Answer, Fact, Failure, Key, Party, Status, Statuses};
+use crate::policy::agreement::{Agreement, Answer, Fact, Failure, Key, Status, Statuses};
 use crate::policy::decision::Need;
 use crate::policy::id::{Guid, PartnerRef};
 
@@ -63,7 +63,7 @@ impl<'s> Asking<'s> {
     }
 
     fn generation(&self) -> u64 {
-        self.sources.generation.load(Ordering::Acquire)
+        self.sources.generation()
     }
 }
 
@@ -369,15 +369,8 @@ impl Agreements {
 
     /// What is kept of an agreement of a party, whatever its kind, cloud, region or billing partner.
     pub fn find(&self, agreement: Agreement, id: PartnerRef) -> Vec<(Key, Kept)> {
-        let is_it = |party: &Party| match (party, id) {
-            (Party::Customer(tenant), PartnerRef::Tenant(wanted)) => *tenant == wanted,
-            (Party::Partner(ids) | Party::Reseller(ids), PartnerRef::Tenant(wanted)) => {
-                ids.tenant == Some(wanted)
-            }
-            (Party::Partner(ids) | Party::Reseller(ids), PartnerRef::Mpn(wanted)) => ids.mpn == Some(wanted),
-            (Party::Customer(_), PartnerRef::Mpn(_)) => false,
-        };
-        self.cache.all().filter(|(key, _)| key.agreement == agreement && is_it(&key.party)).collect()
+        let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
+        self.cache.all().filter(|(key, _)| is_it(key)).collect()
     }
 
     /// Asks anew for one key, beside the requests. What came of it, where it came in time.

@@ -128,23 +128,15 @@ fn write_line(writer: &mut impl Write, line: &impl Serialize) -> io::Result<()> 
 
 fn line(key: &Key, fact: &Fact, epoch: u64) -> Option<Line> {
     let Status::Accepted { at, undated } = fact.status else { return None };
-    let (tenant, mpn) = match key.party {
-        Party::Customer(tenant) => (Some(tenant), None),
-        Party::Partner(ids) | Party::Reseller(ids) => (ids.tenant, ids.mpn),
-    };
-    let (region, billing) = match key.scope {
-        Scope::None => (None, None),
-        Scope::Region(region) => (Some(region.to_string()), None),
-        Scope::Billing(partner) => (None, Some(partner.to_string())),
-    };
+    let ids = key.party.ids();
     Some(Line {
         cloud: key.cloud.to_string(),
         agreement: key.agreement.to_string(),
         party: key.party.kind().to_string(),
-        tenant: tenant.map(|tenant| tenant.to_string()),
-        mpn_id: mpn.map(|mpn| mpn.to_string()),
-        region,
-        billing,
+        tenant: ids.tenant.map(|tenant| tenant.to_string()),
+        mpn_id: ids.mpn.map(|mpn| mpn.to_string()),
+        region: key.scope.region().map(|region| region.to_string()),
+        billing: key.scope.billing().map(|partner| partner.to_string()),
         accepted_at: at.map(|at| at.to_string()),
         undated,
         observed_at: fact.observed_at.to_string(),

@@ -130,6 +130,11 @@ pub struct By {
 }
 
 impl Sources {
+    /// The generation they are of.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// The sources to ask of a kind of party.
     pub fn of(&self, kind: PartyKind) -> &[Arc<dyn Source>] {
         match kind {
@@ -155,7 +160,7 @@ impl Sources {
     /// remote has said and would say still. What a ledger said it can always be asked for.
     pub fn stands(&self, kept: &Kept, key: &Key) -> bool {
         let mut remote = self.of(key.party.kind()).iter().filter(|source| !source.is_local());
-        kept.generation == self.generation.load(Ordering::Acquire)
+        kept.generation == self.generation()
             || kept.answer.last.is_some_and(|fact| remote.any(|source| is_of(kept, &fact, &**source)))
     }
 

@@ -54,16 +54,7 @@ fn is_shared(key: &Key) -> bool {
 /// One fact, with when it will be asked for again.
 fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
     let (settings, now) = (asking.settings, asking.now);
-    let generation = asking.sources.generation.load(std::sync::atomic::Ordering::Acquire);
-    let (region, billing) = match key.scope {
-        Scope::None => (None, None),
-        Scope::Region(region) => (Some(region.as_str()), None),
-        Scope::Billing(partner) => (None, Some(partner.to_string())),
-    };
-    let (tenant, mpn_id) = match key.party {
-        Party::Customer(tenant) => (Some(tenant), None),
-        Party::Partner(ids) | Party::Reseller(ids) => (ids.tenant, ids.mpn),
-    };
+    let ids = key.party.ids();
     let fact = kept.answer.last;
     let accepted = fact.and_then(|fact| match fact.status {
         Status::Accepted { at, undated } => Some((at, undated)),
@@ -73,7 +64,7 @@ fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
         Status::Missing(absence) => Some(absence.as_str()),
         _ => None,
     });
-    let freshness = kept.freshness(settings, generation, now);
+    let freshness = kept.freshness(settings, asking.sources.generation(), now);
     let next = match freshness {
         Freshness::Fresh if accepted.is_some() => Some(wall(kept.refresh_at, now)),
         _ => None,
@@ -94,10 +85,10 @@ fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
             value[name] = member;
         }
     };
-    put("tenant", tenant.map(|tenant| tenant.to_string().into()));
-    put("mpn_id", mpn_id.map(|mpn| mpn.to_string().into()));
-    put("region", region.map(Value::from));
-    put("billing", billing.map(Value::from));
+    put("tenant", ids.tenant.map(|tenant| tenant.to_string().into()));
+    put("mpn_id", ids.mpn.map(|mpn| mpn.to_string().into()));
+    put("region", key.scope.region().map(|region| region.as_str().into()));
+    put("billing", key.scope.billing().map(|partner| partner.to_string().into()));
     put("accepted_at", accepted.and_then(|(at, _)| at).map(|at| at.to_string().into()));
     put("undated", accepted.map(|(_, undated)| undated.into()));
     put("absence", absence.map(Value::from));

@@ -113,6 +113,16 @@ pub struct PartnerIds {
     pub mpn: Option<MpnId>,
 }
 
+impl PartnerIds {
+    /// Whether one of them is this.
+    pub fn include(self, id: PartnerRef) -> bool {
+        match id {
+            PartnerRef::Tenant(tenant) => self.tenant == Some(tenant),
+            PartnerRef::Mpn(mpn) => self.mpn == Some(mpn),
+        }
+    }
+}
+
 impl From<PartnerRef> for PartnerIds {
     fn from(partner: PartnerRef) -> PartnerIds {
         match partner {
@@ -142,6 +152,14 @@ impl Party {
             Party::Customer(_) => PartyKind::Customer,
         }
     }
+
+    /// The ids it is known by.
+    pub fn ids(&self) -> PartnerIds {
+        match *self {
+            Party::Partner(ids) | Party::Reseller(ids) => ids,
+            Party::Customer(tenant) => PartnerIds { tenant: Some(tenant), mpn: None },
+        }
+    }
 }
 
 impl fmt::Display for Party {
@@ -168,6 +186,24 @@ pub enum Scope {
     Region(Region),
     /// The billing partner: an attested MCA counts only for the partner that attested it.
     Billing(Guid),
+}
+
+impl Scope {
+    /// The CSP region, where it is one.
+    pub fn region(self) -> Option<Region> {
+        match self {
+            Scope::Region(region) => Some(region),
+            Scope::None | Scope::Billing(_) => None,
+        }
+    }
+
+    /// The billing partner, where it is one.
+    pub fn billing(self) -> Option<Guid> {
+        match self {
+            Scope::Billing(partner) => Some(partner),
+            Scope::None | Scope::Region(_) => None,
+        }
+    }
 }
 
 /// What one look-up asks: an agreement of a party.

@@ -2,12 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::policy::agreement::{Answer, Failure, Key, PartnerIds, Party, PartyKind, Scope, Status, Statuses};
+use crate::policy::agreement::{Answer, Failure, Key, Party, PartyKind, Scope, Status, Statuses};
 use crate::policy::compiled::{Drafts, Policy};
 use crate::policy::condition::Truth;
 use crate::policy::decision::{Decision, Effect, Finding, LineSet, NEEDS_MAX, Need, Outcome};
 use crate::policy::facts::{Facts, Product};
-use crate::policy::id::PartnerRef;
 use crate::policy::operation::Class;
 use crate::policy::reason::Reason;
 use crate::policy::rule::{OnUnknown, Phase, Requirement, Rule, Undated, Waived, Waiver};
@@ -300,7 +299,7 @@ impl<'a> Plan<'a> {
             let fits = match (waiver.party, party) {
                 (Waived::Partner(tenant), None) => tenant == caller.partner.tenant,
                 (Waived::Partner(tenant), Some(Party::Partner(ids))) => ids.tenant == Some(tenant),
-                (Waived::Reseller(id), Some(Party::Reseller(ids))) => names(ids, id),
+                (Waived::Reseller(id), Some(Party::Reseller(ids))) => ids.include(id),
                 (Waived::Customer { customer, partner }, Some(Party::Customer(named))) => {
                     customer == named && partner == caller.billing.tenant
                 }
@@ -336,12 +335,5 @@ fn meets(requirement: &Requirement, status: Status) -> Outcome {
         (true, ..) | (_, true, Undated::Accept) => Outcome::Met,
         (_, true, Undated::Unknown) => Outcome::Unknown(Failure::Undated),
         (_, false, _) => Outcome::Unmet(Reason::AgreementTooOld),
-    }
-}
-
-fn names(ids: PartnerIds, id: PartnerRef) -> bool {
-    match id {
-        PartnerRef::Tenant(tenant) => ids.tenant == Some(tenant),
-        PartnerRef::Mpn(mpn) => ids.mpn == Some(mpn),
     }
 }

@@ -92,8 +92,7 @@ impl<K: Copy + Eq + Hash> Guard<K> {
         now: Instant,
         patience: Duration,
     ) -> Result<Leave, Refused> {
-        let pause =
-            (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let pause = self.pause(now);
         if pause > patience {
             return Err(Refused { why: Why::Paused, retry_after: pause });
         }
@@ -111,7 +110,7 @@ impl<K: Copy + Eq + Hash> Guard<K> {
     /// Whether a question may be asked once more at once, as the first time broke off. It counts, but waits for nothing:
     /// later ones wait longer for it.
     pub fn again(&self, now: Instant) -> bool {
-        let is_paused = self.paused_until().is_some_and(|until| until > now);
+        let is_paused = !self.pause(now).is_zero();
         if !is_paused {
             self.budget.charge(now);
         }
@@ -132,8 +131,7 @@ impl<K: Copy + Eq + Hash> Guard<K> {
 
     /// Whether leave that was given holds still, after the wait that came with it.
     pub fn confirm(&self, leave: &Leave, now: Instant) -> Result<(), Refused> {
-        let pause =
-            (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let pause = self.pause(now);
         if !pause.is_zero() {
             return Err(Refused { why: Why::Paused, retry_after: pause });
         }
@@ -150,12 +148,17 @@ impl<K: Copy + Eq + Hash> Guard<K> {
 
     /// Whether what is asked now is likely to go wrong: the last question did, or a pause is on.
     pub fn is_ailing(&self, now: Instant) -> bool {
-        self.breaker.is_failing() || self.paused_until().is_some_and(|until| until > now)
+        self.breaker.is_failing() || !self.pause(now).is_zero()
     }
 
     /// Whether it is left alone because it keeps failing.
     pub fn is_open(&self, now: Instant) -> bool {
         self.breaker.peek(now).is_err()
+    }
+
+    /// How much longer it asked to be left alone.
+    fn pause(&self, now: Instant) -> Duration {
+        (*self.paused_until()).map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {

@@ -182,6 +182,22 @@ fn every_answer_about_a_reseller_has_its_status_code_and_text() {
     }
 }
 
+/// What can be wrong with any answer.
+pub const BROKEN: [&str; 12] = [
+    "status=404",
+    "status=403",
+    "status=401",
+    "status=500",
+    "garbage",
+    "html",
+    "empty",
+    "mistyped",
+    "gzip",
+    "truncate",
+    "reset",
+    "nocontent",
+];
+
 /// What can be wrong with the answer to a look-up.
 pub const FAULTS: &[&str] = &[
     "garbage",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::center::{
-    OTHER, PLENTY, agent_of, as_fault, asked, assert_unknown, center, center_with, is, said, unsigned,
+    BROKEN, OTHER, PLENTY, agent_of, as_fault, asked, assert_unknown, center, center_with, is, said, unsigned,
 };
 use crate::http::Answer;
 use crate::stage::{CUSTOMER, LICENCE, Stage, eventually};
@@ -110,24 +110,8 @@ fn a_cart_that_changes_through_another_door_is_judged_as_it_is_then() {
 
 /// Carts that say nothing of their checkout, as faults of the read.
 fn unreadable() -> Vec<String> {
-    let mut rows: Vec<String> = [
-        "status=404",
-        "status=500",
-        "status=403",
-        "status=401",
-        "garbage",
-        "html",
-        "empty",
-        "mistyped",
-        "gzip",
-        "truncate",
-        "reset",
-        "nocontent",
-        "notmodified",
-        "status=302",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut rows: Vec<String> =
+        [&BROKEN[..], &["notmodified", "status=302"]].concat().into_iter().map(str::to_owned).collect();
     rows.extend(
         [
             json!({}),
