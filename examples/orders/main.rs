@@ -10,9 +10,11 @@
 //!
 //! An event is `@20 the source stops: kill -STOP 123`: a shell command at a second, and what to call it.
 
+mod exchange;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -20,17 +22,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use crate::exchange::{DOWN, LOST, exchange};
 
-/// The longest that an answer is waited for.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// What takes longer makes a row worth to be seen.
 const SLOW_MICROS: u32 = 200_000;
-/// No connection: the gateway does not run.
-const DOWN: u16 = 0;
-/// A connection that ended before its answer.
-const LOST: u16 = 1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -202,14 +197,7 @@ async fn send(address: SocketAddr, begun: Instant, seconds: u64, flow: Rc<Flow>,
     while Instant::now() < end {
         let Some(order) = flow.order() else { return };
         let sent = Instant::now();
-        let status = match tokio::time::timeout(ANSWER_MAX, exchange(address, &mut connection, &order)).await
-        {
-            Ok(status) => status,
-            Err(_) => LOST,
-        };
-        if status < 200 {
-            connection = None;
-        }
+        let status = exchange(address, &mut connection, &order).await;
         let own_micros = sent.elapsed().as_micros() as u32;
         // From when it was due: an order that waits behind a slow one is slow too.
         let micros = pace.map_or(own_micros, |_| due.elapsed().as_micros() as u32);
@@ -223,56 +211,6 @@ async fn send(address: SocketAddr, begun: Instant, seconds: u64, flow: Rc<Flow>,
             None if status == DOWN => tokio::time::sleep(Duration::from_millis(50)).await,
             None => {}
         }
-    }
-}
-
-async fn exchange(address: SocketAddr, connection: &mut Option<TcpStream>, order: &str) -> u16 {
-    // One that was closed while nothing was asked on it can not be used again.
-    if connection.as_ref().is_some_and(
-        |stream| !matches!(stream.try_read(&mut [0]), Err(why) if why.kind() == ErrorKind::WouldBlock),
-    ) {
-        *connection = None;
-    }
-    if connection.is_none() {
-        let Ok(stream) = TcpStream::connect(address).await else { return DOWN };
-        let _ = stream.set_nodelay(true);
-        *connection = Some(stream);
-    }
-    let stream = connection.as_mut().expect("it was opened above");
-    let answered = async {
-        stream.write_all(order.as_bytes()).await?;
-        read_answer(stream).await
-    };
-    match answered.await {
-        Ok((status, is_last)) => {
-            if is_last {
-                *connection = None;
-            }
-            status
-        }
-        Err(_) => LOST,
-    }
-}
-
-/// The status of an answer that says how long it is, and whether the connection ends with it.
-async fn read_answer(stream: &mut TcpStream) -> std::io::Result<(u16, bool)> {
-    let mut read = Vec::with_capacity(4096);
-    let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-    loop {
-        if stream.read_buf(&mut read).await? == 0 {
-            return Err(cut());
-        }
-        let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
-        let field = |name: &str| head.split("\r\n").find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let length: usize = field("content-length:").and_then(|text| text.parse().ok()).ok_or_else(cut)?;
-        while read.len() < end + 4 + length {
-            if stream.read_buf(&mut read).await? == 0 {
-                return Err(cut());
-            }
-        }
-        let status = head.get(9..12).and_then(|text| text.parse().ok()).ok_or_else(cut)?;
-        return Ok((status, field("connection:") == Some("close")));
     }
 }
 
