@@ -1,6 +1,6 @@
 # What the load runs share; sourced by them from the root of the repository. Afterwards `work` is a folder of their own,
-# which goes with the processes they started.
-cargo build --release --quiet --bins --examples
+# which goes with the processes they started. `programs` may say what to build; BUILD=no builds nothing.
+[ "${BUILD:-yes}" = no ] || cargo build --release --quiet ${programs:---bins --examples}
 work=$(mktemp -d)
 cleanup() { kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT

@@ -3,6 +3,8 @@
 //! `cargo run --release --example stage -- FOLDER GATEWAY_PORT` serves until its standard input ends. With
 //! `SOURCE_URL CACHE SOURCE` behind it, four resellers of one provider call, and agreements of resellers and customers
 //! are asked of the stand-in at that address; `CACHE` and `SOURCE` are YAML for those two sections (`accepted: 10s`).
+//! With `varied` behind it, fifty partners with four tokens each order for a thousand customers and name fifty resellers,
+//! all of which have accepted; `FOLDER/varied.tokens`, `.customers` and `.resellers` list them, one a line.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -22,13 +24,20 @@ const RESELLERS: [(&str, &str); 4] = [
     ("c", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0c"),
     ("d", "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0b0d"),
 ];
+/// Who takes part in varied traffic.
+const VARIED_PARTNERS: usize = 50;
+const VARIED_TOKENS: usize = 200;
+const VARIED_CUSTOMERS: usize = 1000;
+const VARIED_RESELLERS: usize = 50;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(folder), Some(port)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        return Err("usage: stage FOLDER GATEWAY_PORT [SOURCE_URL CACHE SOURCE]".into());
+        return Err("usage: stage FOLDER GATEWAY_PORT [SOURCE_URL CACHE SOURCE | varied]".into());
     };
-    let asked = arguments.next().map(|url| (url, arguments.next(), arguments.next()));
+    let more = arguments.next();
+    let is_varied = more.as_deref() == Some("varied");
+    let asked = more.filter(|_| !is_varied).map(|url| (url, arguments.next(), arguments.next()));
     std::fs::create_dir_all(&folder)?;
     let standin = Standin::start("127.0.0.1:0".parse()?)?;
     let issuer = Issuer::fresh(IssuerAlgorithm::Rs256, "stage");
@@ -41,10 +50,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         text = asking(&text, &url, &cache.unwrap_or_default(), &source.unwrap_or_default());
         write_secrets(&folder)?;
     }
+    if is_varied {
+        text = write_varied(&folder, &issuer, &text)?;
+    }
     write("countersign.yaml", text)?;
-    let token = token_of(&issuer, PARTNER);
+    let token = token_of(&issuer, PARTNER, 0xd3e0);
     for (name, tenant) in RESELLERS {
-        write(&format!("{name}.token"), token_of(&issuer, tenant))?;
+        write(&format!("{name}.token"), token_of(&issuer, tenant, 0xd3e0))?;
     }
     for (name, customer) in [("order.lua", CUSTOMER), ("blocked.lua", BLOCKED)] {
         write(name, wrk_script(customer, &token))?;
@@ -101,14 +113,47 @@ fn write_secrets(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn token_of(issuer: &Issuer, tenant: &str) -> String {
+/// Writes the lists of varied traffic and a ledger in which all have accepted; the answer is the configuration with its
+/// partners known.
+fn write_varied(folder: &Path, issuer: &Issuer, text: &str) -> std::io::Result<String> {
+    let partners: Vec<String> =
+        (0..VARIED_PARTNERS).map(|number| format!("7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e{number:04x}")).collect();
+    let customers: Vec<String> =
+        (0..VARIED_CUSTOMERS).map(|number| format!("c0a80104-6d2b-4c1e-8f10-{number:08x}0001")).collect();
+    let resellers: Vec<String> =
+        (0..VARIED_RESELLERS).map(|number| (4_800_017 + 137 * number).to_string()).collect();
+    // Tokens of one partner are neighbours: orders take several of them in turn for a customer.
+    let tokens: Vec<String> = (0..VARIED_TOKENS)
+        .map(|number| token_of(issuer, &partners[number * VARIED_PARTNERS / VARIED_TOKENS], number))
+        .collect();
+    let mut ledger = String::from("agreements:\n");
+    for (party, agreement, names) in
+        [("partner", "mpa", &partners), ("reseller", "mpa", &resellers), ("customer", "mca", &customers)]
+    {
+        for name in names {
+            let accepted = "{ accepted: 2024-03-01T00:00:00Z }";
+            ledger.push_str(&format!("  - {{ {party}: \"{name}\", {agreement}: {accepted} }}\n"));
+        }
+    }
+    std::fs::write(folder.join("agreements.yaml"), ledger)?;
+    for (name, list) in [("tokens", tokens), ("customers", customers), ("resellers", resellers)] {
+        std::fs::write(folder.join(format!("varied.{name}")), list.join("\n"))?;
+    }
+    let known: String = partners
+        .iter()
+        .map(|tenant| format!("    - {{ tenant: {tenant}, kind: indirect_provider, country: DE }}\n"))
+        .collect();
+    Ok(text.replace("  known:\n", &format!("  known:\n{known}")))
+}
+
+fn token_of(issuer: &Issuer, tenant: &str, holder: usize) -> String {
     let now = Timestamp::now().as_second();
     issuer.token(&json!({
         "iss": format!("https://login.example/{tenant}/v2.0"),
         "aud": "api://countersign",
         "tid": tenant,
         "roles": ["AdminAgent"],
-        "oid": "1f0c2d3e-0000-4000-8000-00000000d3e0",
+        "oid": format!("1f0c2d3e-0000-4000-8000-{holder:012x}"),
         "appid": "2a1b3c4d-0000-4000-8000-00000000a110",
         "name": "A purchasing service of some distributor",
         "nbf": now - 60,

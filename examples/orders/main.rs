@@ -9,8 +9,11 @@
 //! - `connections` (1), `rate` (orders a second in all; as fast as it goes), `total`, `from` and `to` (seconds).
 //!
 //! An event is `@20 the source stops: kill -STOP 123`: a shell command at a second, and what to call it.
+//!
+//! `orders FOLDER GATEWAY_PORT varied COUNT CONNECTIONS` sends so many varied orders instead (`varied.rs`).
 
 mod exchange;
+mod varied;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
@@ -29,6 +32,12 @@ const SLOW_MICROS: u32 = 200_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [folder, gateway, mode, count, connections] = arguments.as_slice()
+        && mode == "varied"
+    {
+        let address = SocketAddr::from(([127, 0, 0, 1], gateway.parse()?));
+        return varied::run(Path::new(folder), address, count.parse()?, connections.parse()?);
+    }
     let all_rows = std::env::var("ROWS").is_ok_and(|rows| rows == "all");
     let [folder, gateway, source, seconds, rest @ ..] = arguments.as_slice() else {
         return Err("usage: orders FOLDER GATEWAY_PORT SOURCE_PORT SECONDS FLOW.. [@EVENT..]".into());
