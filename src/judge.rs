@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::agreements::file::Ledger;
 use crate::agreements::source::{By, Said, Settled, Stack};
-use crate::extract::{self, Refusal};
+use crate::extract::{self, Refusal, Sent};
 use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
 use crate::policy::decision::{Decision, Need};
 use crate::policy::facts::{Caller, Facts, Request};
@@ -74,7 +74,11 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
         Err(why) => return refused(None, Refusal { reason: Reason::AmbiguousPath, detail: why.0 }),
     };
     let request = match policy.route(question.method, &path) {
-        Route::Judge(endpoint) => extract::read_request(policy, endpoint, &path, &question.body),
+        Route::Judge(endpoint) => {
+            let (caller, body) = (&question.caller, question.body.as_slice());
+            let sent = Sent { path: &path, caller, body, is_merge_patch: false };
+            extract::read_request(policy, endpoint, &sent)
+        }
         Route::Stream(operation, class) => Ok(Request::bare(operation, class)),
         Route::Deny(_, reason) => Err(Refusal { reason, detail: "no operation lists this request" }),
         Route::Bare => {

@@ -1,4 +1,4 @@
-//! Resources: carts, transfers and subscriptions, read with the gateway's own identity before a request is judged.
+//! Resources: carts, subscriptions, orders and transfers, read with the gateway's own identity before a request is judged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
-use crate::policy::operation::Resource;
 use crate::remote::client::{Asked, Remote, Settings, ids};
 use crate::service::Service;
 use crate::service::settings::Settings as Identity;
@@ -74,13 +73,12 @@ impl Resources {
     }
 }
 
-/// The path of the resource that a request is about: what the last segment of the request's path is done to, or the path
-/// itself where the resource is changed.
-pub fn path_of(resource: Resource, path: &str) -> &str {
+/// The path of the resource that a request is about: the request's own, or what its last segment is done to.
+pub fn path_of(is_parent: bool, path: &str) -> &str {
     let path = path.strip_suffix('/').unwrap_or(path);
-    match resource {
-        Resource::Subscription => path,
-        Resource::Cart | Resource::Transfer => path.rsplit_once('/').map_or(path, |(parent, _)| parent),
+    match is_parent {
+        false => path,
+        true => path.rsplit_once('/').map_or(path, |(parent, _)| parent),
     }
 }
 
@@ -90,14 +88,15 @@ mod tests {
 
     #[test]
     fn the_resource_is_what_the_request_is_about() {
-        for (resource, path, expected) in [
-            (Resource::Cart, "/v1/customers/c/carts/k/checkout", "/v1/customers/c/carts/k"),
-            (Resource::Cart, "/v1/customers/c/carts/k/checkout/", "/v1/customers/c/carts/k"),
-            (Resource::Transfer, "/v1/customers/c/transfers/t/accept", "/v1/customers/c/transfers/t"),
-            (Resource::Subscription, "/v1/customers/c/subscriptions/s", "/v1/customers/c/subscriptions/s"),
-            (Resource::Subscription, "/v1/customers/c/subscriptions/s/", "/v1/customers/c/subscriptions/s"),
+        for (is_parent, path, expected) in [
+            (true, "/v1/customers/c/carts/k/checkout", "/v1/customers/c/carts/k"),
+            (true, "/v1/customers/c/carts/k/checkout/", "/v1/customers/c/carts/k"),
+            (true, "/v1/customers/c/transfers/t/accept", "/v1/customers/c/transfers/t"),
+            (false, "/v1/customers/c/transfers/t", "/v1/customers/c/transfers/t"),
+            (false, "/v1/customers/c/subscriptions/s", "/v1/customers/c/subscriptions/s"),
+            (false, "/v1/customers/c/subscriptions/s/", "/v1/customers/c/subscriptions/s"),
         ] {
-            assert_eq!(path_of(resource, path), expected);
+            assert_eq!(path_of(is_parent, path), expected);
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn write_decision(
         record.some_text("read", request.read.map(|resource| resource.as_str()));
         record.some_text("unread", request.unread.map(|resource| resource.as_str()));
         record.some_text("unread_because", request.unread_because.map(|failure| failure.as_str()));
+        record.some_text("notice", request.notice.map(|notice| notice.as_str()));
         record.list("lines", request.lines.iter().take(most), write_line);
         record.list("resellers", request.resellers.iter().take(most), |line, reseller| {
             object(line, |object| {

@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::policy::operation::Scalar;
 use crate::policy::path::imitates_ascii;
 
 /// The deepest nesting that is read.
@@ -49,15 +48,6 @@ pub struct Node<'b> {
 #[derive(Clone, Debug)]
 pub struct Document<'b> {
     nodes: Vec<Node<'b>>,
-}
-
-/// A value as far as body shapes look at it.
-pub fn scalar<'n>(value: &'n Value<'_>) -> Scalar<'n> {
-    match value {
-        Value::Text(text) => Scalar::Text(text),
-        Value::Bool(flag) => Scalar::Bool(*flag),
-        _ => Scalar::Other,
-    }
 }
 
 /// Why a body is not one unambiguous JSON object; holds nothing of the body.

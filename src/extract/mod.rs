@@ -1,46 +1,63 @@
 //! Extraction: from a route, a path and a body to the facts that policy judges.
 
+mod classify;
+mod compare;
 mod facts;
 pub mod json;
 pub mod moment;
 mod refusal;
 pub mod resource;
+mod sent;
 
 pub use refusal::{Refusal, refuse};
+pub use sent::Sent;
 
+use crate::extract::classify::{Body, Reading};
 use crate::extract::facts::{customer, lines_of, resellers_of};
-use crate::extract::json::{Document, scalar};
+use crate::extract::json::{Document, Value};
 use crate::policy::Policy;
+use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::Request;
-use crate::policy::operation::{Endpoint, OperationId};
+use crate::policy::operation::OperationId;
 use crate::policy::path::Path;
 use crate::policy::reason::Reason;
 
-/// Reads a judged request. An empty body is none.
-pub fn read_request(
-    policy: &Policy,
-    endpoint: &Endpoint,
-    path: &Path<'_>,
-    body: &[u8],
-) -> Result<Request, Refusal> {
-    if body.is_empty() || says_nothing(endpoint, body) {
+/// Reads a judged request.
+pub fn read_request(policy: &Policy, endpoint: &Endpoint, sent: &Sent<'_>) -> Result<Request, Refusal> {
+    if sent.body.is_empty() || says_nothing(endpoint, sent.body) {
         if endpoint.body_required {
             return refuse(Reason::InvalidBody, "the body is empty");
         }
         return Ok(Request {
-            customer: customer(policy, endpoint, path, None)?,
+            customer: customer(policy, endpoint, sent.path, None)?,
             unread: endpoint.reads,
             ..Request::bare(endpoint.operation, endpoint.class)
         });
     }
-    let document = Document::parse(body).or_else(|why| refuse(Reason::InvalidBody, why.0))?;
-    let members = document.children(0).map(|(_, node)| (node.key.as_ref(), scalar(&node.value)));
-    let (operation, class, by_default) = endpoint.classify(members);
-    let customer = customer(policy, endpoint, path, Some(&document))?;
+    let document = Document::parse(sent.body).or_else(|why| refuse(Reason::InvalidBody, why.0))?;
+    let customer = customer(policy, endpoint, sent.path, Some(&document))?;
+    repeats_id(endpoint, sent.path, &document)?;
     let (nodes, lines) = lines_of(policy, endpoint, &document)?;
     let resellers = resellers_of(policy, endpoint, &document, &nodes)?;
-    let unread = endpoint.reads.filter(|_| by_default);
-    Ok(Request { operation, class, customer, lines, resellers, read: None, unread, unread_because: None })
+    let names_reseller = !resellers.is_empty();
+    let body = Body { endpoint, sent, document: &document, names_reseller, resource: None };
+    let Reading { operation, class, notice, wants_resource } = body.read();
+    let unread = endpoint.reads.filter(|_| wants_resource);
+    Ok(Request { customer, lines, resellers, unread, notice, ..Request::bare(operation, class) })
+}
+
+/// A body that names another resource than its path has two readings, as one that names another customer.
+fn repeats_id(endpoint: &Endpoint, path: &Path<'_>, document: &Document<'_>) -> Result<(), Refusal> {
+    let named = endpoint.repeats_id.as_ref().and_then(|name| document.member(0, name));
+    let Some(named) = named else { return Ok(()) };
+    let id = path.segment(path.len() - 1);
+    let same = match &document.node(named).value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty() || text.eq_ignore_ascii_case(id),
+        Value::Natural(number) => id.parse() == Ok(*number),
+        _ => false,
+    };
+    if same { Ok(()) } else { refuse(Reason::IdMismatch, "the body names another resource than the path") }
 }
 
 /// Whether a body is one JSON scalar where none is asked for: SDKs send `"success"` or `null` with a checkout.

@@ -1,14 +1,14 @@
-//! Resources: what a request does, from the cart, transfer or subscription that it is about.
+//! Resources: what a request does, from the cart, subscription, order or transfer that it is about.
 
-use std::cmp::Ordering;
-
+use crate::extract::classify::{self, Body, Reading, is_empty};
 use crate::extract::facts::{customer_of_body, lines_of, resellers_of};
-use crate::extract::json::{Document, Value, scalar};
-use crate::extract::moment::moment;
+use crate::extract::json::{Document, Value};
 use crate::extract::refusal::Refusal;
+use crate::extract::sent::Sent;
 use crate::policy::Policy;
-use crate::policy::facts::{LINES_MAX, NamedReseller, RESELLERS_MAX, Request};
-use crate::policy::operation::{Difference, Endpoint, Resource, Scalar};
+use crate::policy::endpoint::Endpoint;
+use crate::policy::facts::{LINES_MAX, Line, NamedReseller, Product, RESELLERS_MAX, Request};
+use crate::policy::operation::Resource;
 use crate::policy::reason::Reason;
 
 /// Why a request can not be told from its resource; holds nothing of it.
@@ -18,6 +18,8 @@ pub enum Unusable {
     Unreadable(&'static str),
     /// It is more than one request may be.
     Refused(Refusal),
+    /// Its caller is a reseller that it does not name: nothing of it may show in the answer.
+    Stranger,
 }
 
 impl From<Refusal> for Unusable {
@@ -39,66 +41,124 @@ pub struct Enriched {
 }
 
 /// Reads what a request is from the resource that it is about. `etag` is what came with it; without one a difference may
-/// be gone before it is acted on, so that the strictest reading holds.
+/// be gone before it is acted on, so that the strictest reading of what is done holds. Whom and what the resource names
+/// counts all the same.
 pub fn enrich(
     policy: &Policy,
     endpoint: &Endpoint,
+    sent: &Sent<'_>,
     request: &Request,
-    body: &[u8],
     resource: &[u8],
     etag: Option<&str>,
 ) -> Result<Enriched, Unusable> {
     let Some(kind) = request.unread else { return Ok(Enriched { request: request.clone(), etag: None }) };
     let there = Document::parse(resource).map_err(|why| Unusable::Unreadable(why.0))?;
     if let Some(customer) = request.customer {
-        customer_of_body(policy, &there, customer).map_err(Unusable::from)?;
+        customer_of_body(policy, &there, customer)?;
     }
-    match kind {
-        Resource::Cart | Resource::Transfer => {
-            let request = with_lines(policy, endpoint, request, &there)?;
-            Ok(Enriched { request, etag: None })
-        }
-        Resource::Subscription => {
-            let etag = etag.filter(|etag| is_one_version(etag)).map(str::to_owned);
-            let etag = etag.or_else(|| etag_within(&there));
-            let Some(etag) = etag else { return Ok(Enriched { request: request.clone(), etag: None }) };
-            let sent = Document::parse(body).map_err(|why| Unusable::Unreadable(why.0))?;
-            let (operation, class) = endpoint.classify_changes(differences(endpoint, &sent, &there));
-            let mut request = Request { operation, class, read: Some(kind), unread: None, ..request.clone() };
-            request.resellers.extend(resellers_there(policy, endpoint, &sent, &there)?);
-            Ok(Enriched { request, etag: Some(etag) })
-        }
+    let (nodes, lines) = lines_of(policy, endpoint, &there)?;
+    let resellers = resellers_of(policy, endpoint, &there, &nodes)?;
+    let is_callers = |named: &NamedReseller| policy.names(&sent.caller.partner, named.id);
+    if sent.caller.is_reseller() && !resellers.iter().any(is_callers) {
+        return Err(Unusable::Stranger);
     }
+    let read = Request { read: Some(kind), unread: None, ..request.clone() };
+    if endpoint.reads_parent {
+        if lines.is_empty() && kind == Resource::Cart {
+            return Err(Unusable::Unreadable("it holds no line"));
+        }
+        return Ok(Enriched { request: with_lines(read, lines, resellers)?, etag: None });
+    }
+    let document = Document::parse(sent.body).map_err(|why| Unusable::Unreadable(why.0))?;
+    let etag = etag.filter(|etag| is_one_version(etag)).map(str::to_owned).or_else(|| etag_within(&there));
+    // The source and the target of a transfer never change, and it has no versions.
+    let etag = etag.filter(|_| kind != Resource::Transfer);
+    let read = match etag.is_some() || kind == Resource::Transfer {
+        false => read,
+        true => {
+            let resource = classify::Resource { document: &there, lines: &lines };
+            let names_reseller = !request.resellers.is_empty();
+            let body = Body { endpoint, sent, document: &document, names_reseller, resource: Some(resource) };
+            let Reading { operation, class, notice, .. } = body.read();
+            Request { operation, class, notice, ..read }
+        }
+    };
+    if !read.class.is_gated() {
+        return Ok(Enriched { request: read, etag });
+    }
+    let kept = resellers.into_iter().filter(|named| !is_replaced(&document, &named.at));
+    let kept = kept.map(|named| NamedReseller { line: None, ..named }).collect();
+    Ok(Enriched { request: with_lines(read, lines, kept)?, etag })
 }
 
-/// The request with the lines and resellers of what it buys.
+/// The request with the lines and resellers of what it is about beside its own.
 fn with_lines(
-    policy: &Policy,
-    endpoint: &Endpoint,
-    request: &Request,
-    there: &Document<'_>,
+    mut request: Request,
+    lines: Vec<Line>,
+    resellers: Vec<NamedReseller>,
 ) -> Result<Request, Unusable> {
-    let (nodes, lines) = lines_of(policy, endpoint, there).map_err(Unusable::from)?;
-    if lines.is_empty() {
-        return Err(Unusable::Unreadable("it holds no line"));
+    // Whether the request says anything of the same line, its numbers move behind those of the request's own.
+    let mut numbers: Vec<u16> = Vec::with_capacity(lines.len());
+    let is_compared = request.read.is_some_and(|kind| kind != Resource::Cart);
+    for line in lines {
+        let same = |known: &Line| is_compared && known.at.eq_ignore_ascii_case(&line.at);
+        let at = match request.lines.iter().position(same) {
+            Some(at) => {
+                request.lines[at].product = both(&request.lines[at].product, &line.product);
+                at
+            }
+            None => {
+                request.lines.push(line);
+                request.lines.len() - 1
+            }
+        };
+        numbers.push(at as u16);
     }
-    let mut request = request.clone();
-    let mut resellers = resellers_of(policy, endpoint, there, &nodes).map_err(Unusable::from)?;
-    // What the request itself says stands beside what it buys; it comes first and moves the numbers of the lines.
-    let before = request.lines.len();
-    for named in &mut resellers {
-        named.line = named.line.map(|line| line + before as u16);
+    for named in resellers {
+        let line = named.line.map(|line| numbers[usize::from(line)]);
+        request.resellers.push(NamedReseller { line, ..named });
     }
-    request.lines.extend(lines);
-    request.resellers.extend(resellers);
     if request.lines.len() > LINES_MAX || request.resellers.len() > RESELLERS_MAX {
         return Err(Unusable::Refused(Refusal {
             reason: Reason::TooManyLines,
             detail: "the resource has too many lines or resellers",
         }));
     }
-    (request.read, request.unread) = (request.unread, None);
     Ok(request)
+}
+
+/// What a line buys of which a request says one thing and its resource another: both. What only the request leaves open
+/// is as the resource has it.
+fn both(sent: &Product, there: &Product) -> Product {
+    match (sent, there) {
+        (_, Product::Unknown) => Product::Unknown,
+        (Product::Unknown, named) => named.clone(),
+        (Product::Named { ids, classes }, Product::Named { ids: others, classes: more }) => {
+            let mut ids = ids.clone();
+            ids.extend(
+                others
+                    .iter()
+                    .filter(|id| !ids.iter().any(|known| known.eq_ignore_ascii_case(id)))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+            Product::Named { ids, classes: classes.union(*more) }
+        }
+    }
+}
+
+/// Whether a request puts another reseller in the place of one that its resource names. To leave a member out, or to
+/// send nothing in it, takes nobody away; nor does a list, in which places have no names.
+fn is_replaced(sent: &Document<'_>, at: &str) -> bool {
+    let mut node = 0;
+    for step in at.split('/').skip(1) {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        match sent.member(node, &name) {
+            Some(member) => node = member,
+            None => return false,
+        }
+    }
+    !is_empty(&sent.node(node).value)
 }
 
 fn etag_within(there: &Document<'_>) -> Option<String> {
@@ -117,136 +177,9 @@ fn is_one_version(etag: &str) -> bool {
     !bare.is_empty() && bare != "*" && !etag.starts_with("W/") && bare.bytes().all(plain)
 }
 
-/// The members that differ from what is there. What is left out stays as it is, unless that wipes it.
-fn differences<'d>(
-    endpoint: &'d Endpoint,
-    sent: &'d Document<'_>,
-    there: &'d Document<'_>,
-) -> impl Iterator<Item = Difference<'d>> {
-    let changed = sent.children(0).filter_map(|(at, node)| {
-        let other = there.member(0, &node.key);
-        (!same(sent, Some(at), there, other)).then(|| Difference {
-            name: &node.key,
-            to: scalar(&node.value),
-            is_lowered: other.is_some_and(|other| is_lower(&node.value, &there.node(other).value)),
-        })
-    });
-    let wiped = endpoint
-        .wiped
-        .iter()
-        .filter(|name| sent.member(0, name).is_none() && !same(sent, None, there, there.member(0, name)));
-    changed.chain(wiped.map(|name| Difference { name, to: Scalar::Other, is_lowered: false }))
-}
-
-/// Resellers that the resource names and the request leaves as they are.
-fn resellers_there(
-    policy: &Policy,
-    endpoint: &Endpoint,
-    sent: &Document<'_>,
-    there: &Document<'_>,
-) -> Result<Vec<NamedReseller>, Unusable> {
-    let named = resellers_of(policy, endpoint, there, &[]).map_err(Unusable::from)?;
-    let is_left = |named: &NamedReseller| {
-        let top = named.at.split('/').nth(1).unwrap_or("");
-        sent.member(0, top).is_none()
-    };
-    Ok(named.into_iter().filter(is_left).collect())
-}
-
-fn is_lower(sent: &Value<'_>, there: &Value<'_>) -> bool {
-    matches!((sent, there), (Value::Natural(sent), Value::Natural(there)) if sent < there)
-}
-
-/// Whether two values say the same. Names and texts compare without regard to case, times as moments; what is absent is
-/// null, and so is an empty text.
-fn same(sent: &Document<'_>, left: Option<usize>, there: &Document<'_>, right: Option<usize>) -> bool {
-    let value_of = |document: &'_ Document<'_>, at: Option<usize>| match at.map(|at| &document.node(at).value)
-    {
-        None | Some(Value::Null) => true,
-        Some(Value::Text(text)) => text.is_empty(),
-        _ => false,
-    };
-    let (Some(left), Some(right)) = (left, right) else {
-        return value_of(sent, left) && value_of(there, right);
-    };
-    match (&sent.node(left).value, &there.node(right).value) {
-        (Value::Text(one), Value::Text(other)) => {
-            one.eq_ignore_ascii_case(other) || moment(one).is_some_and(|at| moment(other) == Some(at))
-        }
-        (Value::Object, Value::Object) => {
-            // Side by side in order of their names: a look for each would cost their product.
-            let (ones, others) = (members(sent, left), members(there, right));
-            let (mut ones, mut others) = (ones.into_iter().peekable(), others.into_iter().peekable());
-            while ones.peek().is_some() || others.peek().is_some() {
-                let order = match (ones.peek(), others.peek()) {
-                    (Some((one, _)), Some((other, _))) => one.cmp(other),
-                    (Some(_), None) => Ordering::Less,
-                    _ => Ordering::Greater,
-                };
-                let one = if order.is_le() { ones.next() } else { None };
-                let other = if order.is_ge() { others.next() } else { None };
-                if !same(sent, one.map(|(_, at)| at), there, other.map(|(_, at)| at)) {
-                    return false;
-                }
-            }
-            true
-        }
-        (Value::Array, Value::Array) => {
-            let mut ones = sent.children(left).map(|(at, _)| at);
-            let mut others = there.children(right).map(|(at, _)| at);
-            loop {
-                match (ones.next(), others.next()) {
-                    (None, None) => return true,
-                    (Some(one), Some(other)) if same(sent, Some(one), there, Some(other)) => {}
-                    _ => return false,
-                }
-            }
-        }
-        (one, other) => one == other || (value_of(sent, Some(left)) && value_of(there, Some(right))),
-    }
-}
-
-/// The members of an object in order of their names, in lower case.
-fn members(document: &Document<'_>, of: usize) -> Vec<(String, usize)> {
-    let mut members: Vec<(String, usize)> =
-        document.children(of).map(|(at, node)| (node.key.to_ascii_lowercase(), at)).collect();
-    members.sort_unstable();
-    members
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn alike(one: &str, other: &str) -> bool {
-        let (one, other) = (one.as_bytes(), other.as_bytes());
-        let (one, other) = (Document::parse(one).unwrap(), Document::parse(other).unwrap());
-        let (there, back) = (same(&one, Some(0), &other, Some(0)), same(&other, Some(0), &one, Some(0)));
-        assert_eq!(there, back, "in both directions");
-        there
-    }
-
-    #[test]
-    fn values_are_the_same_whatever_their_spelling() {
-        for (one, other, expected) in [
-            (r#"{"a":1,"b":[{"c":"x"}]}"#, r#"{"B":[{"C":"X"}],"A":1}"#, true),
-            (r#"{"a":null,"b":""}"#, "{}", true),
-            (r#"{"a":{}}"#, "{}", false),
-            (r#"{"a":[]}"#, "{}", false),
-            (r#"{"a":false}"#, "{}", false),
-            (r#"{"a":0}"#, "{}", false),
-            (r#"{"a":"2021-01-01T00:00:00Z"}"#, r#"{"a":"2021-01-01T01:00:00+01:00"}"#, true),
-            (r#"{"a":"2021-01-01T00:00:00"}"#, r#"{"a":"2021-01-01T00:00:00.000Z"}"#, true),
-            (r#"{"a":"1"}"#, r#"{"a":1}"#, false),
-            (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, false),
-            (r#"{"a":[1]}"#, r#"{"a":[1,null]}"#, false),
-            (r#"{"a":1,"c":3}"#, r#"{"a":1,"b":2,"c":3}"#, false),
-            (r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"c":3}"#, false),
-            (r#"{"x":{"a":1}}"#, r#"{"x":{"a":1,"b":null}}"#, true),
-        ] {
-            assert_eq!(alike(one, other), expected, "{one} {other}");
-        }
-    }
 
     #[test]
     fn only_one_exact_version_is_held_to() {

@@ -23,6 +23,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     /// Findings by rule and effect.
     findings: IntCounterVec,
+    notices: IntCounterVec,
     /// From the request's head to its verdict.
     decision_seconds: Histogram,
     /// From the verdict to the head of the upstream's answer.
@@ -118,6 +119,11 @@ impl Metrics {
                 "countersign_requests_total",
                 "Requests by operation, verdict and reason.",
                 &["operation", "verdict", "reason"],
+            ),
+            notices: register.counters(
+                "countersign_notices_total",
+                "Requests that are never gated and whose caller was told something of them.",
+                &["notice"],
             ),
             findings: register.counters(
                 "countersign_findings_total",
@@ -306,6 +312,11 @@ impl Metrics {
     /// Counts an acceptance that a passing answer told of.
     pub fn learnt(&self, agreement: &str) {
         self.learnt.with_label_values(&[agreement]).inc();
+    }
+
+    /// Counts a request whose caller is told something beside what rules found.
+    pub fn noticed(&self, notice: &str) {
+        self.notices.with_label_values(&[notice]).inc();
     }
 
     /// Counts an acceptance that the upstream contradicted.

@@ -328,6 +328,8 @@ named_enum! {
         Deadline = "deadline",
         /// The acceptance has no date, and a rule needs one.
         Undated = "undated",
+        /// Whom the request names is not read by this gateway: its operator has to have it read.
+        Unread = "unread",
         /// Only rules that can not change the verdict wanted to know, so nobody waited.
         NotAsked = "not_asked",
     }
@@ -336,7 +338,14 @@ named_enum! {
 impl Failure {
     /// Whether it is the gateway's own doing, so that `on_unknown: allow` must not apply.
     pub fn is_own(self) -> bool {
-        matches!(self, Failure::Unavailable | Failure::Throttled | Failure::Deadline | Failure::NotAsked)
+        matches!(
+            self,
+            Failure::Unavailable
+                | Failure::Throttled
+                | Failure::Deadline
+                | Failure::Unread
+                | Failure::NotAsked
+        )
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use crate::policy::agreement::{Agreement, Demand, PartnerIds, Party, PartyKind, named_enum};
-use crate::policy::facts::Caller;
+use crate::policy::endpoint::Endpoint;
+use crate::policy::facts::{Caller, Profile};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::learning::Learning;
-use crate::policy::operation::{Class, Endpoint, Method, Operation, OperationId};
+use crate::policy::operation::{Class, Method, Operation, OperationId};
 use crate::policy::path::Path;
 use crate::policy::pattern::Pattern;
 use crate::policy::product::Products;
@@ -44,6 +45,18 @@ named_enum! {
         Enforce = "enforce",
         /// Forwarded with a notice: its checkout is judged.
         Notice = "notice",
+    }
+}
+
+named_enum! {
+    /// What a request is whose resource may name resellers and is not read (`policy.unread_resellers`).
+    UnreadResellers {
+        /// Denied: nobody can tell.
+        Deny = "deny",
+        /// Judged by what it shows, with a notice.
+        Notice = "notice",
+        /// Judged by what it shows.
+        Allow = "allow",
     }
 }
 
@@ -85,6 +98,8 @@ pub struct Policy {
     pub options: Options,
     /// What a draft is that a purchase would be denied for.
     pub drafts: Drafts,
+    /// What a request is whose resource may name resellers and is not read.
+    pub unread_resellers: UnreadResellers,
     /// For each operation, what its answers tell of agreements.
     pub learning: Vec<Option<Learning>>,
     /// Whether nothing is denied for its rules.
@@ -169,6 +184,11 @@ impl Policy {
             return Party::Reseller(caller.partner.ids());
         }
         Party::Reseller(self.partner_ids(id))
+    }
+
+    /// Whether an id names a partner, be it one of several MPN ids of its entry.
+    pub fn names(&self, partner: &Profile, id: PartnerRef) -> bool {
+        partner.is(id) || self.partner_ids(id).tenant == Some(partner.tenant)
     }
 
     /// All ids that are known of a partner that is named by one.

@@ -154,7 +154,7 @@ impl Decision {
         let verdict = match decisive.map(|at| findings[at].outcome) {
             None => Verdict::Allow,
             Some(Outcome::Unmet(reason)) => Verdict::Deny(reason),
-            Some(Outcome::Unknown(Failure::Unrecorded | Failure::Undated)) => {
+            Some(Outcome::Unknown(Failure::Unrecorded | Failure::Undated | Failure::Unread)) => {
                 Verdict::Deny(Reason::AgreementUnrecorded)
             }
             Some(_) => Verdict::Deny(Reason::AgreementUnknown),

@@ -6,6 +6,7 @@ use crate::policy::agreement::{Cloud, Failure, PartnerIds, Region, named_enum};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::operation::{Class, OperationId, Resource};
 use crate::policy::role::NameSet;
+use crate::policy::shape::Notice;
 
 /// The most lines one request may have.
 pub const LINES_MAX: usize = 300;
@@ -150,6 +151,8 @@ pub struct Request {
     pub unread: Option<Resource>,
     /// Why it could not be read; `None` where nobody reads it.
     pub unread_because: Option<Failure>,
+    /// What its caller is told of it beside what rules find.
+    pub notice: Option<Notice>,
 }
 
 impl Request {
@@ -164,17 +167,29 @@ impl Request {
             read: None,
             unread: None,
             unread_because: None,
+            notice: None,
         }
+    }
+
+    /// Whether it may buy more than its lines show, because what it is about was not read.
+    pub fn may_hold_more(&self) -> bool {
+        self.unread.is_some()
     }
 
     /// Why it is not known whom the request names beside those it shows.
     pub fn resellers_unread(&self) -> Option<Failure> {
-        self.unread.filter(|resource| *resource != Resource::Subscription).and(self.unread_because)
+        self.unread.and(self.unread_because)
     }
 
-    /// Why it is not known that the request is as strong as it is taken for.
+    /// Whether nobody reads whom it may name. The resellers of a cart were judged when it was written.
+    pub fn resellers_never_read(&self) -> bool {
+        self.unread_because.is_none() && self.unread.is_some_and(|resource| resource != Resource::Cart)
+    }
+
+    /// Why it is not known that the request is as strong as it is taken for: what it is compared with could not be read.
     pub fn class_unread(&self) -> Option<Failure> {
-        self.unread.filter(|resource| *resource == Resource::Subscription).and(self.unread_because)
+        let is_compared = |resource: &Resource| matches!(resource, Resource::Subscription | Resource::Order);
+        self.unread.filter(is_compared).and(self.unread_because)
     }
 }
 

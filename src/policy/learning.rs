@@ -1,7 +1,7 @@
 //! Learning: which of the upstream's own answers tell that an agreement was accepted.
 
 use crate::policy::agreement::{Agreement, named_enum};
-use crate::policy::operation::CustomerAt;
+use crate::policy::endpoint::CustomerAt;
 use crate::policy::pattern::Pattern;
 
 named_enum! {

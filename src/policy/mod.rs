@@ -4,6 +4,7 @@ pub mod agreement;
 mod compiled;
 pub mod condition;
 pub mod decision;
+pub mod endpoint;
 pub mod facts;
 pub mod id;
 pub mod learning;
@@ -16,6 +17,7 @@ pub mod reason;
 pub mod role;
 pub mod router;
 pub mod rule;
+pub mod shape;
 
-pub use compiled::{AgreementInfo, Drafts, Options, Policy, Route, Unlisted};
+pub use compiled::{AgreementInfo, Drafts, Options, Policy, Route, Unlisted, UnreadResellers};
 pub use plan::Plan;

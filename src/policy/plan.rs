@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::policy::agreement::{Answer, Failure, Key, Party, PartyKind, Scope, Status, Statuses};
-use crate::policy::compiled::{Drafts, Policy};
+use crate::policy::compiled::{Drafts, Policy, UnreadResellers};
 use crate::policy::condition::Truth;
 use crate::policy::decision::{Decision, Effect, Finding, LineSet, NEEDS_MAX, Need, Outcome};
 use crate::policy::facts::{Facts, Product};
@@ -110,6 +110,11 @@ impl<'a> Plan<'a> {
                 if let Some(failure) = facts.request.resellers_unread() {
                     let about = About::Unread(failure);
                     self.applicable.push(Applicable { rule: at, phase, about, lines });
+                } else if facts.request.resellers_never_read()
+                    && self.policy.unread_resellers != UnreadResellers::Allow
+                {
+                    let about = About::Unread(Failure::Unread);
+                    self.applicable.push(Applicable { rule: at, phase, about, lines });
                 }
                 if caller.is_reseller() {
                     self.need(at, phase, requirement, Party::Reseller(caller.partner.ids()), lines)?;
@@ -147,7 +152,10 @@ impl<'a> Plan<'a> {
                 lines.insert(at);
             }
         }
-        (!lines.is_empty()).then_some(lines)
+        // What may be bought beside the lines is any product.
+        let may_be_more =
+            request.may_hold_more() && rule.when.holds(&self.facts, &Product::Unknown) != Truth::False;
+        (may_be_more || !lines.is_empty()).then_some(lines)
     }
 
     fn need(
@@ -251,6 +259,11 @@ impl<'a> Plan<'a> {
                 Effect::Notice
             }
             (Outcome::Unknown(_), Phase::Announced) => Effect::Pass,
+            (Outcome::Unknown(Failure::Unread), Phase::Enforced)
+                if self.policy.unread_resellers == UnreadResellers::Notice =>
+            {
+                Effect::Notice
+            }
             (Outcome::Unknown(failure), Phase::Enforced)
                 if rule.on_unknown == OnUnknown::Allow && !last_unmet && !failure.is_own() =>
             {

@@ -39,6 +39,8 @@ named_enum! {
         InvalidCustomer = "invalid_customer",
         /// The body names another customer than the path.
         CustomerMismatch = "customer_mismatch",
+        /// The body names another resource than the path.
+        IdMismatch = "id_mismatch",
         /// The body is not one unambiguous JSON object.
         InvalidBody = "invalid_body",
         /// The lines or their products can not be read.
@@ -95,6 +97,7 @@ impl Reason {
             | Reason::MethodOverride
             | Reason::InvalidCustomer
             | Reason::CustomerMismatch
+            | Reason::IdMismatch
             | Reason::InvalidBody
             | Reason::UnreadableLines
             | Reason::InvalidReseller

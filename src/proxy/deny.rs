@@ -186,7 +186,9 @@ fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding
 pub fn finding_reason(finding: &Finding) -> Reason {
     match finding.outcome {
         Outcome::Unmet(reason) => reason,
-        Outcome::Unknown(Failure::Unrecorded | Failure::Undated) => Reason::AgreementUnrecorded,
+        Outcome::Unknown(Failure::Unrecorded | Failure::Undated | Failure::Unread) => {
+            Reason::AgreementUnrecorded
+        }
         _ => Reason::AgreementUnknown,
     }
 }
@@ -210,7 +212,11 @@ fn shown(denial: &Denial<'_>, party: &Party) -> Option<String> {
 /// What a finding says, in the caller's language.
 fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
     let Some(need) = finding.need else {
-        let key = if is_unread(finding) { "detail.unread" } else { "detail.role_missing" };
+        let key = match finding.outcome {
+            Outcome::Unknown(Failure::Unread) => "detail.never_read",
+            Outcome::Unknown(_) => "detail.unread",
+            _ => "detail.role_missing",
+        };
         return denial.language.text(key, &[]);
     };
     let key = denial.needs[need].key;
@@ -258,7 +264,8 @@ pub fn who(
     party: Option<Party>,
 ) -> (String, Option<String>) {
     if is_unread(finding) {
-        return (language.text("who.unread", &[]), None);
+        let is_never = finding.outcome == Outcome::Unknown(Failure::Unread);
+        return (language.text(if is_never { "who.never_read" } else { "who.unread" }, &[]), None);
     }
     let Some((party, requirement)) = party.zip(policy.rules[finding.rule].requires.as_ref()) else {
         return (language.text("who.role", &[]), None);
@@ -310,6 +317,7 @@ pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
         let (text_key, since, until) = match finding.outcome {
             Outcome::Waived(until) if key.is_none() => ("notice.waiver_role", String::new(), day(until)),
             Outcome::Waived(until) => ("notice.waiver", String::new(), day(until)),
+            _ if is_unread(finding) => ("notice.unread_resellers", String::new(), String::new()),
             _ if is_due(rule, denial) => ("notice.draft", String::new(), String::new()),
             _ if key.is_none() => {
                 ("notice.role", rule.enforce_from.map_or_else(String::new, day), String::new())
@@ -326,6 +334,9 @@ pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
         if !texts.contains(&text) {
             texts.push(text);
         }
+    }
+    if let Some(notice) = denial.request.and_then(|request| request.notice) {
+        texts.push(denial.language.text(&format!("notice.{notice}"), &[]));
     }
     if texts.is_empty() {
         return None;

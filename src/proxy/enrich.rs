@@ -4,12 +4,12 @@ use http::header::{HeaderMap, HeaderValue, IF_MATCH};
 
 use crate::clock::Now;
 use crate::extract::resource::{Enriched, Unusable, enrich};
-use crate::extract::{Refusal, refuse};
-use crate::identity::Identified;
+use crate::extract::{Refusal, Sent, refuse};
 use crate::policy::Drafts;
 use crate::policy::agreement::Failure;
+use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::Request;
-use crate::policy::operation::{Endpoint, Resource};
+use crate::policy::operation::Resource;
 use crate::policy::reason::Reason;
 use crate::proxy::passage::Passage;
 use crate::resources::path_of;
@@ -18,17 +18,17 @@ impl Passage {
     /// Reads the resource that a request is about, and the request from it. What can not be read leaves the strictest
     /// reading, with the reason why.
     ///
-    /// A request that was held against a version of its resource goes upstream for this version only.
+    /// A request that was held against a version of its resource goes upstream for this version only. A reseller is told
+    /// nothing of a resource that does not name it: whether it is there, was read or failed, the answer is the same.
     pub async fn enrich(
         &self,
         headers: &mut HeaderMap,
         endpoint: &Endpoint,
         path: &str,
-        body: &[u8],
+        sent: &Sent<'_>,
         request: Request,
-        identified: &Identified,
     ) -> Result<Request, Refusal> {
-        let caller = &identified.caller;
+        let caller = sent.caller;
         let resources = self.snapshot.resources.as_ref();
         // What belongs to another billing partner, this identity does not see.
         let resources = resources.filter(|resources| resources.partner == caller.billing.tenant);
@@ -42,33 +42,45 @@ impl Passage {
         // What is read and what is looked up have one deadline.
         self.waits_since.set(Some(started.mono));
         let patience = self.snapshot.freshness.deadline;
-        let read = resources.read(path_of(kind, path).to_owned(), caller.partner.tenant, patience).await;
-        let enriched = match read {
-            Ok(read) => {
-                let policy = &self.snapshot.policy;
-                match enrich(policy, endpoint, &request, body, &read.body, read.etag.as_deref()) {
-                    Ok(enriched) => Ok(enriched),
-                    Err(Unusable::Refused(refusal)) => return Err(refusal),
-                    Err(Unusable::Unreadable(why)) => {
-                        let resource = kind.as_str();
-                        tracing::warn!(resource, why, "a resource that says nothing of its request");
-                        Err(Failure::Source)
-                    }
-                }
-            }
-            Err(failure) => Err(failure),
+        let target = path_of(endpoint.reads_parent, path).to_owned();
+        let read = resources.read(target, caller.partner.tenant, patience).await;
+        let enriched = read.map_err(Unread::Failed).and_then(|read| {
+            let policy = &self.snapshot.policy;
+            let enriched = enrich(policy, endpoint, sent, &request, &read.body, read.etag.as_deref());
+            enriched.map_err(Unread::Unusable)
+        });
+        let outcome = match &enriched {
+            Ok(_) => "ok",
+            Err(Unread::Unusable(Unusable::Stranger)) => "stranger",
+            Err(Unread::Unusable(_)) => Failure::Source.as_str(),
+            Err(Unread::Failed(failure)) => failure.as_str(),
         };
-        let outcome = enriched.as_ref().map_or_else(|failure| failure.as_str(), |_| "ok");
         self.worker.shared.metrics.remote.read(kind.as_str(), outcome, started.mono.elapsed());
-        match enriched {
-            Ok(Enriched { request, etag: None }) => Ok(request),
-            Ok(Enriched { request, etag: Some(etag) }) => {
-                hold_to(headers, &etag)?;
-                Ok(request)
+        let failure = match enriched {
+            Ok(Enriched { request, etag }) => {
+                if let Some(etag) = etag {
+                    hold_to(headers, &etag)?;
+                }
+                return Ok(request);
             }
-            Err(failure) => Ok(Request { unread_because: Some(failure), ..request }),
-        }
+            // It may be nobody's business what was found there.
+            Err(_) if caller.is_reseller() => Failure::Source,
+            Err(Unread::Unusable(Unusable::Refused(refusal))) => return Err(refusal),
+            Err(Unread::Unusable(why)) => {
+                let (resource, why) = (kind.as_str(), format!("{why:?}"));
+                tracing::warn!(resource, why, "a resource that says nothing of its request");
+                Failure::Source
+            }
+            Err(Unread::Failed(failure)) => failure,
+        };
+        Ok(Request { unread_because: Some(failure), ..request })
     }
+}
+
+/// Why a request is not told from its resource.
+enum Unread {
+    Failed(Failure),
+    Unusable(Unusable),
 }
 
 /// Has a request acted on only if its resource is still what was read (RFC 9110 section 13.1.1). A caller that wants

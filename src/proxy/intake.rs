@@ -89,8 +89,17 @@ async fn collect<'s>(mut body: Incoming, limits: &Limits, shared: &'s Shared) ->
     Ok(Held { bytes, _counted: counted })
 }
 
-/// A body is judged only as uncompressed JSON in UTF-8 (RFC 8259 section 8.1).
-pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+/// JSON, as far as its reading depends on its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Json {
+    /// A resource, or part of one.
+    Plain,
+    /// A merge patch, in which a null removes a member (RFC 7396).
+    MergePatch,
+}
+
+/// A body is judged only as uncompressed JSON in UTF-8 (RFC 8259 section 8.1). `text/json` is an older name of it.
+pub fn check_media_type(headers: &HeaderMap) -> Result<Json, Refusal> {
     for encoding in headers.get_all(CONTENT_ENCODING) {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
             return refuse(Reason::UnsupportedMediaType, "the body is compressed");
@@ -102,14 +111,15 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
     };
     let text = value.to_str().unwrap_or("");
     if text == "application/json" {
-        return Ok(());
+        return Ok(Json::Plain);
     }
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("").to_ascii_lowercase();
     // A name of its own (RFC 6838 section 4.2): some readers cut the value at a comma or blank, and read a form.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^-_.+".contains(&byte);
     let named = essence.strip_prefix("application/").and_then(|name| name.strip_suffix("+json"));
-    let json = essence == "application/json" || named.is_some_and(|name| name.bytes().all(plain));
+    let json = matches!(essence.as_str(), "application/json" | "text/json")
+        || named.is_some_and(|name| name.bytes().all(plain));
     // A parameter that some readers would take for a charset in spite of its spelling makes the text ambiguous.
     let charset_ok = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
@@ -122,8 +132,9 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
         }
         None => parameter.is_empty(),
     });
-    match json && charset_ok {
-        true => Ok(()),
-        false => refuse(Reason::UnsupportedMediaType, "the body is not application/json in UTF-8"),
+    match (json && charset_ok, essence.as_str()) {
+        (true, "application/merge-patch+json") => Ok(Json::MergePatch),
+        (true, _) => Ok(Json::Plain),
+        (false, _) => refuse(Reason::UnsupportedMediaType, "the body is not application/json in UTF-8"),
     }
 }

@@ -37,10 +37,11 @@ use crate::agreements::Asking;
 use crate::audit::writer::OnFailure;
 use crate::client::Outgoing;
 use crate::clock::Now;
-use crate::extract::{self, Refusal};
+use crate::extract::{self, Refusal, Sent};
 use crate::identity::Identified;
 use crate::policy::Route;
 use crate::policy::decision::{Decision, Permit};
+use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::{Facts, Request};
 use crate::policy::operation::{Class, OperationId};
 use crate::policy::path::Path;
@@ -50,6 +51,7 @@ use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd, Watching};
 use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
 use crate::proxy::headers::{Added, Head, NOTICE};
+use crate::proxy::intake::Json;
 use crate::proxy::passage::{Known, Passage};
 use crate::proxy::peer::Peer;
 use crate::proxy::tidings::Tidings;
@@ -161,17 +163,19 @@ impl Passage {
                     Ok(held) => held,
                     Err(refusal) => return self.refuse(&parts, refusal, known),
                 };
-                let checked = match held.bytes.is_empty() {
-                    true => Ok(()),
+                let media_type = match held.bytes.is_empty() {
+                    true => Ok(Json::Plain),
                     false => intake::check_media_type(&parts.headers),
                 };
-                let read = checked.and_then(|()| {
-                    extract::read_request(&self.snapshot.policy, endpoint, &path, &held.bytes)
+                let read = media_type.and_then(|json| {
+                    let (caller, body) = (&identified.caller, &*held.bytes);
+                    let sent = Sent { path: &path, caller, body, is_merge_patch: json == Json::MergePatch };
+                    Ok((extract::read_request(&self.snapshot.policy, endpoint, &sent)?, sent))
                 });
                 let request = match read {
-                    Ok(request) if request.unread.is_some() => {
+                    Ok((request, sent)) if request.unread.is_some() => {
                         // Who may not ask causes no reading, nor does what can change no verdict.
-                        match self.before_reading(&request, &identified) {
+                        match self.before_reading(endpoint, &request, &identified) {
                             BeforeReading::Denied(decision) => {
                                 let known = Known {
                                     operation: Some(request.operation),
@@ -182,15 +186,13 @@ impl Passage {
                             }
                             BeforeReading::Idle => Ok(request),
                             BeforeReading::Wanted => {
-                                let (headers, bytes) = (&mut parts.headers, &held.bytes);
-                                let path = uri.path();
+                                let (headers, path) = (&mut parts.headers, uri.path());
                                 // On the heap: few requests have to wait for it.
-                                Box::pin(self.enrich(headers, endpoint, path, bytes, request, &identified))
-                                    .await
+                                Box::pin(self.enrich(headers, endpoint, path, &sent, request)).await
                             }
                         }
                     }
-                    read => read,
+                    read => read.map(|(request, _)| request),
                 };
                 let request = match request {
                     Ok(request) => request,
@@ -204,15 +206,23 @@ impl Passage {
         }
     }
 
-    /// What is known of a request before its resource is read.
-    fn before_reading(&self, request: &Request, identified: &Identified) -> BeforeReading {
+    /// What is known of a request before its resource is read, which may show that it is as strong as its endpoint.
+    fn before_reading(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        identified: &Identified,
+    ) -> BeforeReading {
+        let policy = &self.snapshot.policy;
         let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
-        let Ok(plan) = self.snapshot.policy.plan(facts) else { return BeforeReading::Wanted };
-        match plan.decide_roles() {
-            Some(decision) => BeforeReading::Denied(decision),
-            None if plan.may_deny() => BeforeReading::Wanted,
-            None => BeforeReading::Idle,
+        let Ok(plan) = policy.plan(facts) else { return BeforeReading::Wanted };
+        if let Some(decision) = plan.decide_roles() {
+            return BeforeReading::Denied(decision);
         }
+        let strongest = Request { operation: endpoint.operation, class: endpoint.class, ..request.clone() };
+        let may_deny =
+            policy.plan(Facts { request: &strongest, ..facts }).map_or(true, |plan| plan.may_deny());
+        if may_deny { BeforeReading::Wanted } else { BeforeReading::Idle }
     }
 
     /// What can be refused before anything of a request is read: a fault of its connection, or too many requests.

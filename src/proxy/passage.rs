@@ -136,9 +136,14 @@ impl Passage {
         }
     }
 
-    /// What the caller is told of rules that will be enforced.
+    /// What the caller is told: of rules that will be enforced, and of what the request does beside.
     pub fn notice(&self, received: &HeaderMap, decision: &Decision, known: Known<'_>) -> Option<HeaderValue> {
-        let told = decision.findings().iter().any(|finding| finding.effect == Effect::Notice);
+        let notice = known.request.and_then(|request| request.notice);
+        if let Some(notice) = notice {
+            self.worker.shared.metrics.noticed(notice.as_str());
+        }
+        let by_rules = decision.findings().iter().any(|finding| finding.effect == Effect::Notice);
+        let told = notice.is_some() || by_rules;
         told.then(|| deny::notice(&self.denial(received, decision, known))).flatten()
     }
 

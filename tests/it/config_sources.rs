@@ -169,7 +169,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     (
         MODE,
-        "operations: [{ name: order.update, changes: [{ name: order.less, class: change, members: { quantity: lowered } }] }]  ",
+        "operations: [{ name: overage.update, changes: [{ name: order.less, class: change, members: { quantity: lowered } }] }]  ",
         "changes show only beside what is there",
     ),
     (MODE, "operations: [{ name: order.update, reads: basket }]  ", "expected one of `cart`"),

@@ -13,7 +13,8 @@ use crate::policy::condition::Truth;
 use crate::policy::product::{ProductPattern, Products};
 use crate::policy::role::NameTable;
 use crate::policy::rule::{Mode, Rule};
-use crate::policy::{Drafts, Options, Policy, Unlisted};
+use crate::policy::shape::Unread;
+use crate::policy::{Drafts, Options, Policy, Unlisted, UnreadResellers};
 
 /// Compiles a merged tree; `own` is the section as the operator wrote it.
 pub fn compile(
@@ -34,13 +35,30 @@ pub fn compile(
         section.get("unlisted", |node| reader.choice(node, Unlisted::parse, &["purchase", "deny", "allow"]));
     let options = section.get("options", |node| reader.choice(node, Options::parse, &["deny", "allow"]));
     let drafts = section.get("drafts", |node| reader.choice(node, Drafts::parse, &["enforce", "notice"]));
+    let unread_resellers = section.get("unread_resellers", |node| {
+        reader.choice(node, UnreadResellers::parse, &["deny", "notice", "allow"])
+    });
+    let unread_reactivation = section.get("unread_reactivation", |node| {
+        let parse = |text: &str| match text {
+            "increase" => Some(Unread::Strict),
+            "administration" => Some(Unread::Notice),
+            _ => None,
+        };
+        reader.choice(node, parse, &["increase", "administration"])
+    });
     let waivers_node = section.node("waivers");
     section.finish();
 
     let cap = mode.unwrap_or(Mode::Enforce);
-    let Operations { operations, endpoints, router, learning } =
-        Operations::read(reader, merged.get("operations"), merged.get("customer_paths"));
     let products = products(reader, merged.get("products"));
+    let Operations { listed, endpoints, router, learning } = Operations::read(
+        reader,
+        merged.get("operations"),
+        merged.get("customer_paths"),
+        &products.classes,
+        unread_reactivation.unwrap_or(Unread::Strict),
+    );
+    let operations = listed.operations;
     let agreements = rules::agreements(reader, merged.get("agreements"));
     let names = Names {
         operations: &operations,
@@ -110,6 +128,7 @@ pub fn compile(
         unlisted: unlisted.unwrap_or(Unlisted::Purchase),
         options: options.unwrap_or(Options::Deny),
         drafts: drafts.unwrap_or(Drafts::Enforce),
+        unread_resellers: unread_resellers.unwrap_or(UnreadResellers::Notice),
         learning: learnt,
         shadow: cap == Mode::Shadow,
         roles,

@@ -3,9 +3,9 @@
 use crate::config::node::{Node, Value};
 use crate::config::policy::places::pattern;
 use crate::config::read::Reader;
+use crate::policy::endpoint::CustomerAt;
 use crate::policy::id::Name;
 use crate::policy::learning::{By, Learning, Told};
-use crate::policy::operation::CustomerAt;
 
 /// Reads `learns`. The customer has to stand in the path: a body could name another one than the upstream acted for.
 pub fn learning(reader: &Reader, node: &Node, customer: &CustomerAt) -> Option<Learning> {

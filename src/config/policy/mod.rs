@@ -2,11 +2,13 @@
 
 mod compile;
 mod learning;
+mod listed;
 mod merge;
 mod names;
 mod operations;
 mod places;
 mod rules;
+mod shapes;
 mod waivers;
 
 use jiff::Timestamp;

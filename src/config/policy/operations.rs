@@ -2,19 +2,21 @@
 
 use crate::config::node::{Node, Value};
 use crate::config::policy::learning;
+use crate::config::policy::listed::{CLASSES, Listed};
 use crate::config::policy::places::{pattern, product};
-use crate::config::read::{Reader, quoted};
+use crate::config::policy::shapes;
+use crate::config::read::Reader;
+use crate::policy::endpoint::{CustomerAt, Endpoint, Locations};
 use crate::policy::learning::Learning;
-use crate::policy::operation::{
-    Allowed, Change, Changes, Class, CustomerAt, Endpoint, Locations, Method, Operation, OperationId,
-    Resource, Shape,
-};
+use crate::policy::operation::{Class, Method, Operation, OperationId, Resource};
+use crate::policy::role::NameTable;
 use crate::policy::router::{Router, Segment, parse_template};
+use crate::policy::shape::Unread;
 
 /// Operations, endpoints and routes while they are read.
-pub struct Operations {
+pub struct Operations<'n> {
     /// Every operation so far.
-    pub operations: Vec<Operation>,
+    pub listed: Listed<'n>,
     /// Every endpoint so far.
     pub endpoints: Vec<Endpoint>,
     /// Every route so far.
@@ -23,18 +25,21 @@ pub struct Operations {
     pub learning: Vec<(OperationId, Learning)>,
 }
 
-const CLASSES: &[&str] =
-    &["purchase", "increase", "change", "draft", "wind_down", "administration", "cure", "read"];
-
-impl Operations {
+impl<'n> Operations<'n> {
     /// Reads `operations` and `customer_paths`.
-    pub fn read(reader: &Reader, operations: Option<&Node>, customer_paths: Option<&Node>) -> Operations {
+    pub fn read(
+        reader: &Reader,
+        operations: Option<&Node>,
+        customer_paths: Option<&Node>,
+        product_classes: &'n NameTable,
+        unread_reactivation: Unread,
+    ) -> Operations<'n> {
         let built_in = OperationId::BUILT_IN
             .iter()
             .map(|(name, class)| Operation { name: (*name).to_owned(), class: *class })
             .collect();
         let mut read = Operations {
-            operations: built_in,
+            listed: Listed { product_classes, unread_reactivation, operations: built_in },
             endpoints: Vec::new(),
             router: Router::default(),
             learning: Vec::new(),
@@ -62,7 +67,16 @@ impl Operations {
         let lines = section.get("lines", |node| reader.list(node, |item| pattern(reader, item)));
         let products = section.get("product", |node| reader.list(node, |item| product(reader, item)));
         let resellers = section.get("resellers", |node| reader.list(node, |item| pattern(reader, item)));
-        let neutral = section.get("neutral", |node| reader.list(node, |item| reader.text(item)));
+        let neutral = section.get("neutral", |node| shapes::neutral(reader, node));
+        let nulls = section.get("nulls", |node| {
+            let parse = |text: &str| match text {
+                "absent" => Some(true),
+                "present" => Some(false),
+                _ => None,
+            };
+            reader.choice(node, parse, &["absent", "present"])
+        });
+        let repeats_id = section.get("repeats_id", |node| reader.text(node));
         let reads = section.get("reads", |node| {
             let names: Vec<&str> = Resource::ALL.iter().map(|resource| resource.as_str()).collect();
             reader.choice(node, Resource::parse, &names)
@@ -84,7 +98,13 @@ impl Operations {
         section.finish();
 
         let (name, routes, class) = (name?, routes?, class?);
-        let operation = self.add(reader, node, name, class)?;
+        let operation = self.listed.add(reader, node, name, class)?;
+        let names_resource =
+            |(_, template): &(Method, Vec<Segment>)| matches!(template.last(), Some(Segment::Parameter(_)));
+        if repeats_id.is_some() && !routes.iter().all(names_resource) {
+            let hint = "only a path that ends in a parameter names the resource".to_owned();
+            reader.error(node.span, "`repeats_id` has nothing to repeat", Some(hint));
+        }
         let customer = match customer_node {
             None => customer_of(reader, node, &routes, class)?,
             Some(node) => match &node.value {
@@ -93,11 +113,11 @@ impl Operations {
             },
         };
         let shapes = match shapes_node {
-            Some(node) => reader.list(node, |item| self.shape(reader, item, class))?,
+            Some(node) => reader.list(node, |item| shapes::shape(&mut self.listed, reader, item, class))?,
             None => Vec::new(),
         };
         let changes = match changes_node {
-            Some(node) => reader.list(node, |item| self.changes(reader, item, class))?,
+            Some(node) => reader.list(node, |item| shapes::changes(&mut self.listed, reader, item, class))?,
             None => Vec::new(),
         };
         if reads.is_none()
@@ -132,9 +152,12 @@ impl Operations {
             class,
             shapes,
             neutral: neutral.unwrap_or_default(),
+            nulls_absent: nulls.unwrap_or(false),
+            repeats_id,
             replaces: routes.iter().any(|(method, _)| *method == Method::Put),
             locations,
             reads,
+            reads_parent: routes.iter().all(|(method, _)| *method == Method::Post),
             changes,
             wiped: wiped.unwrap_or_default(),
             read_only: read_only.unwrap_or_default(),
@@ -142,47 +165,13 @@ impl Operations {
         });
         for (method, template) in &routes {
             if let Err(taken) = self.router.insert(*method, template, endpoint) {
-                let other = &self.operations[self.endpoints[taken].operation.index()].name;
+                let other = &self.listed.operations[self.endpoints[taken].operation.index()].name;
                 let message = format!("`{other}` has the same method and path already");
                 let hint = "give one of them `shapes`, or override it by its name".to_owned();
                 reader.error(node.span, message, Some(hint));
             }
         }
         Some(())
-    }
-
-    fn shape(&mut self, reader: &Reader, node: &Node, default: Class) -> Option<Shape> {
-        let section = reader.section(node)?;
-        let name = section.require("name", |node| reader.text(node));
-        let class = section.require("class", |node| reader.choice(node, Class::parse, CLASSES));
-        let members = section.require("members", |node| members(reader, node));
-        section.finish();
-        let (name, class, members) = (name?, class?, members?);
-        if class > default {
-            let message = format!("the shape is stronger than its operation, which is `{default}`");
-            reader.error(
-                node.span,
-                message,
-                Some("a shape is a weaker reading: raise the operation's class".to_owned()),
-            );
-            return None;
-        }
-        Some(Shape { operation: self.add(reader, node, name, class)?, class, members })
-    }
-
-    fn changes(&mut self, reader: &Reader, node: &Node, default: Class) -> Option<Changes> {
-        let section = reader.section(node)?;
-        let name = section.require("name", |node| reader.text(node));
-        let class = section.require("class", |node| reader.choice(node, Class::parse, CLASSES));
-        let members = section.require("members", |node| changed_members(reader, node));
-        section.finish();
-        let (name, class, members) = (name?, class?, members?);
-        if class > default {
-            let message = format!("the change is stronger than its operation, which is `{default}`");
-            reader.error(node.span, message, Some("raise the operation's class".to_owned()));
-            return None;
-        }
-        Some(Changes { operation: self.add(reader, node, name, class)?, class, members })
     }
 
     fn customer_path(&mut self, reader: &Reader, node: &Node) -> Option<()> {
@@ -202,36 +191,18 @@ impl Operations {
             class: Class::Purchase,
             shapes: Vec::new(),
             neutral: Vec::new(),
+            nulls_absent: false,
+            repeats_id: None,
             replaces: false,
             locations: Locations::of_customer(customer),
             reads: None,
+            reads_parent: false,
             changes: Vec::new(),
             wiped: Vec::new(),
             read_only: Vec::new(),
             body_required: false,
         });
         Some(())
-    }
-
-    fn add(&mut self, reader: &Reader, node: &Node, name: String, class: Class) -> Option<OperationId> {
-        let plain = !name.is_empty()
-            && name.len() <= 64
-            && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
-        if !plain {
-            let hint = "a name has 1 to 64 lower-case letters, digits, `.`, `_` and `-`".to_owned();
-            reader.error(node.span, format!("`{name}` is no name of an operation"), Some(hint));
-            return None;
-        }
-        if self.operations.iter().any(|known| known.name == name) {
-            reader.error(node.span, format!("an operation named `{name}` is there already"), None);
-            return None;
-        }
-        let Ok(number) = u16::try_from(self.operations.len()) else {
-            reader.error(node.span, "there are more than 65535 operations", None);
-            return None;
-        };
-        self.operations.push(Operation { name, class });
-        Some(OperationId(number))
     }
 }
 
@@ -275,40 +246,4 @@ fn customer_of(
 fn customer_in(template: &[Segment]) -> CustomerAt {
     let is_customer = |segment: &Segment| matches!(segment, Segment::Parameter(name) if name == "customer");
     template.iter().position(is_customer).map_or(CustomerAt::Nowhere, CustomerAt::Segment)
-}
-
-fn changed_members(reader: &Reader, node: &Node) -> Option<Vec<(String, Change)>> {
-    let read = reader.map(node)?.iter().map(|(key, value)| {
-        let change = match &value.value {
-            Value::Text(text) if text == "lowered" => Change::Lowered,
-            _ => Change::To(allowed(reader, value, &["any", "lowered"])?),
-        };
-        Some((key.text.clone(), change))
-    });
-    read.collect()
-}
-
-fn allowed(reader: &Reader, value: &Node, words: &[&str]) -> Option<Allowed> {
-    match &value.value {
-        Value::Text(text) if text == "any" => Some(Allowed::Any),
-        Value::List(_) => Some(Allowed::OneOf(reader.list(value, |item| reader.text(item))?)),
-        _ => {
-            let hint = "a list of values such as `[suspended, deleted]`".to_owned();
-            let message = format!("expected {} or a list of values", quoted(words));
-            reader.error(value.span, message, Some(hint));
-            None
-        }
-    }
-}
-
-fn members(reader: &Reader, node: &Node) -> Option<Vec<(String, Allowed)>> {
-    let mut members = Vec::new();
-    for (key, value) in reader.map(node)? {
-        members.push((key.text.clone(), allowed(reader, value, &["any"])?));
-    }
-    if members.is_empty() {
-        reader.error(node.span, "a shape has at least one member", None);
-        return None;
-    }
-    Some(members)
 }

@@ -3,8 +3,12 @@
 use std::path::Path as FilePath;
 
 use countersign::config::{self, Settings, node::Value};
+use countersign::policy::agreement::Cloud;
+use countersign::policy::facts::{Caller, PartnerKind, Profile};
+use countersign::policy::id::Guid;
 use countersign::policy::operation::Method;
 use countersign::policy::path::Path;
+use countersign::policy::role::NameSet;
 use countersign::policy::{Policy, Route};
 use jiff::Timestamp;
 
@@ -44,6 +48,20 @@ pub fn settings(overrides: &[(&str, &str)]) -> Settings {
 /// The shipped policy, with these texts laid over it.
 pub fn policy(overrides: &[(&str, &str)]) -> Policy {
     settings(overrides).policy.policy
+}
+
+/// A direct-bill partner that may sell.
+pub fn caller(policy: &Policy) -> Caller {
+    let partner = Profile {
+        tenant: Guid::parse("11111111-aaaa-4bbb-8ccc-000000000001").expect("a tenant id"),
+        mpn: None,
+        kind: PartnerKind::DirectBill,
+        cloud: Cloud::Commercial,
+        country: None,
+        region: None,
+        labels: NameSet::EMPTY,
+    };
+    Caller { partner, billing: partner, roles: policy.roles.find("admin_agent").expect("a role of the example") }
 }
 
 /// A request of the tables.

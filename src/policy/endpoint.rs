@@ -1,0 +1,76 @@
+//! Endpoints: how the requests of one route are read, and where their facts are.
+
+use crate::policy::operation::{Class, OperationId, Resource};
+use crate::policy::pattern::Pattern;
+use crate::policy::shape::{Changes, Member, Shape};
+
+/// A route: one path template with its methods, and how its requests are read.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What a request is when no shape covers its body.
+    pub operation: OperationId,
+    /// The class of that.
+    pub class: Class,
+    /// Weaker readings, at most 32.
+    pub shapes: Vec<Shape>,
+    /// Members that may stand beside those of any shape with such a value, and then change nothing.
+    pub neutral: Vec<Member>,
+    /// Whether a top-level `null` says no more than a member that is left out.
+    pub nulls_absent: bool,
+    /// The top-level member that repeats the last segment of the path.
+    pub repeats_id: Option<String>,
+    /// Whether its requests say all of a resource (PUT), so that what is left out is changed too.
+    pub replaces: bool,
+    /// Where it finds its facts.
+    pub locations: Locations,
+    /// The resource that would have to be read to know more.
+    pub reads: Option<Resource>,
+    /// Whether that resource is what the path's last segment is done to (POST), not what the path names.
+    pub reads_parent: bool,
+    /// What changes are, once the resource is read, beside what shapes say.
+    pub changes: Vec<Changes>,
+    /// Members of the resource that are gone when they are left out.
+    pub wiped: Vec<String>,
+    /// Members that only the upstream sets: what is sent of them changes nothing.
+    pub read_only: Vec<String>,
+    /// Whether a request without a body can not be read.
+    pub body_required: bool,
+}
+
+/// Where a request's customer is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomerAt {
+    /// Nowhere: the operation has none.
+    Nowhere,
+    /// In the segment of that number.
+    Segment(usize),
+    /// In the body.
+    Body(Pattern),
+}
+
+/// Where the facts of a request are found in its path and body.
+#[derive(Clone, Debug)]
+pub struct Locations {
+    /// The customer.
+    pub customer: CustomerAt,
+    /// The lines; several patterns where lines nest.
+    pub lines: Vec<Pattern>,
+    /// Product ids, from the line; the parts of one id are joined by `:`.
+    pub products: Vec<Vec<Pattern>>,
+    /// Resellers, from the line, beside the members that name one anywhere.
+    pub resellers: Vec<Pattern>,
+}
+
+impl Locations {
+    /// Nothing but the customer.
+    pub fn of_customer(customer: CustomerAt) -> Locations {
+        Locations { customer, lines: Vec::new(), products: Vec::new(), resellers: Vec::new() }
+    }
+}
+
+impl Endpoint {
+    /// Whether the body has to be read before the verdict.
+    pub fn is_judged(&self) -> bool {
+        self.class.is_gated()
+    }
+}
