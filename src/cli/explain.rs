@@ -285,9 +285,10 @@ fn verdict_text(settings: &Settings, judged: &Judged) -> String {
         Verdict::Allow => "allow".to_owned(),
         Verdict::Deny(reason) => {
             let rule = judged.decision.decisive().map(|finding| &policy.rules[finding.rule]);
-            let by = rule.map_or_else(String::new, |rule| format!(" by {} (code {})", rule.name, rule.code));
+            let code = policy.fault_code(&judged.decision, reason);
+            let by = rule.map_or_else(String::new, |rule| format!(" by {} (code {code})", rule.name));
             let detail = judged.decision.detail().map_or_else(String::new, |detail| format!(": {detail}"));
-            format!("deny {reason}{by}, status {}{detail}", reason.status())
+            format!("deny {reason}{by}, status {}{detail}", reason.status(policy.unrecorded_status))
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::config::sources::{self, Defaults, Kind, RemoteSource};
 use crate::extract::moment::is_future;
 use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
+use crate::policy::reason::UnrecordedStatus;
 
 /// A ledger source.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Agreements {
     pub cache: cache::Settings,
     /// Where acceptances are kept while the gateway does not run.
     pub saved: Option<PathBuf>,
+    /// The status of denials for what nobody has recorded.
+    pub unrecorded_status: UnrecordedStatus,
 }
 
 /// Reads `agreements`.
@@ -93,6 +96,7 @@ pub fn agreements(
             })
         })
     });
+    let unrecorded_status = section.get("unrecorded_status", |node| read_unrecorded_status(reader, node));
     let (cache, saved) = section.nested("cache", |section| {
         let saved = section.get("file", |node| {
             let path = resolve(folder, &reader.text(node)?);
@@ -118,7 +122,20 @@ pub fn agreements(
             "add a ledger: Microsoft has no request that tells of a partner's own agreement".to_owned();
         reader.warning(section.span, "nothing tells where the agreements of partners stand", Some(hint));
     }
-    Some(Agreements { ledgers, remotes, order: [partner?, reseller?, customer?], cache, saved })
+    let order = [partner?, reseller?, customer?];
+    let unrecorded_status = unrecorded_status.unwrap_or(UnrecordedStatus::Conflict);
+    Some(Agreements { ledgers, remotes, order, cache, saved, unrecorded_status })
+}
+
+fn read_unrecorded_status(reader: &Reader, node: &Node) -> Option<UnrecordedStatus> {
+    let status = match &node.value {
+        Value::Integer(status) => UnrecordedStatus::parse(&status.to_string()),
+        _ => None,
+    };
+    if status.is_none() {
+        reader.error(node.span, "expected a status: `409` or `503`", None);
+    }
+    status
 }
 
 fn cache_settings(section: &Section<'_>) -> cache::Settings {

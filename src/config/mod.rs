@@ -195,7 +195,8 @@ fn read(
             reader.error(tree.span, message, Some(hint));
         }
     }
-    let (agreements, policy) = (agreements?, policy?);
+    let (agreements, mut policy) = (agreements?, policy?);
+    policy.policy.unrecorded_status = agreements.unrecorded_status;
     let reads = resources::reads(reader, tree.span, &upstream, &agreements, &policy.policy);
     Some(Settings {
         revision,

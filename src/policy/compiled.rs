@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::policy::agreement::{Agreement, Demand, PartnerIds, Party, PartyKind, named_enum};
+use crate::policy::decision::Decision;
 use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::{Caller, Profile};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
@@ -11,7 +12,7 @@ use crate::policy::operation::{Class, Method, Operation, OperationId};
 use crate::policy::path::Path;
 use crate::policy::pattern::Pattern;
 use crate::policy::product::Products;
-use crate::policy::reason::Reason;
+use crate::policy::reason::{Reason, UnrecordedStatus};
 use crate::policy::role::NameTable;
 use crate::policy::router::Router;
 use crate::policy::rule::{Mode, Rule, Undated, Waiver};
@@ -100,6 +101,8 @@ pub struct Policy {
     pub drafts: Drafts,
     /// What a request is whose resource may name resellers and is not read.
     pub unread_resellers: UnreadResellers,
+    /// The status of denials for what nobody has recorded.
+    pub unrecorded_status: UnrecordedStatus,
     /// For each operation, what its answers tell of agreements.
     pub learning: Vec<Option<Learning>>,
     /// Whether nothing is denied for its rules.
@@ -172,6 +175,12 @@ impl Policy {
             (Unlisted::Purchase, Some(endpoint)) => Route::Judge(endpoint),
             _ => Route::Deny(OperationId::UNLISTED, Reason::UnlistedOperation),
         }
+    }
+
+    /// The fault code of a denial: that of the rule which is not met, else the reason's own.
+    pub fn fault_code(&self, decision: &Decision, reason: Reason) -> u32 {
+        let rule = decision.decisive().filter(|_| reason.is_unmet()).map(|finding| &self.rules[finding.rule]);
+        rule.map_or(reason.fault_code(), |rule| rule.code)
     }
 
     /// A reseller named in a request, as the party it is, with all ids that are known of it. Who names itself or its

@@ -79,6 +79,19 @@ pub enum Outcome {
     Waived(Timestamp),
 }
 
+impl Outcome {
+    /// The reason of a denial that rests on this.
+    pub fn reason(self) -> Reason {
+        match self {
+            Outcome::Unmet(reason) => reason,
+            Outcome::Unknown(Failure::Unrecorded | Failure::Undated | Failure::Unread) => {
+                Reason::AgreementUnrecorded
+            }
+            Outcome::Unknown(_) | Outcome::Met | Outcome::Waived(_) => Reason::AgreementUnknown,
+        }
+    }
+}
+
 named_enum! {
     /// What a finding does.
     Effect {
@@ -144,22 +157,21 @@ impl Decision {
         Decision { verdict: Verdict::Allow, findings: Vec::new(), decisive: None, detail: None }
     }
 
-    /// The verdict over findings in order of their rules: the first definite denial, else the first unknown one.
+    /// The verdict over findings in order of their rules: the first definite denial; else the first that somebody has to
+    /// record, since no repetition changes it; else the first that may be known in a moment.
     pub(super) fn of(findings: Vec<Finding>) -> Decision {
-        let denying = |finding: &&Finding| finding.effect == Effect::Deny;
         let decisive = findings
             .iter()
-            .position(|finding| denying(&finding) && matches!(finding.outcome, Outcome::Unmet(_)))
-            .or_else(|| findings.iter().position(|finding| denying(&finding)));
-        let verdict = match decisive.map(|at| findings[at].outcome) {
-            None => Verdict::Allow,
-            Some(Outcome::Unmet(reason)) => Verdict::Deny(reason),
-            Some(Outcome::Unknown(Failure::Unrecorded | Failure::Undated | Failure::Unread)) => {
-                Verdict::Deny(Reason::AgreementUnrecorded)
-            }
-            Some(_) => Verdict::Deny(Reason::AgreementUnknown),
-        };
-        Decision { verdict, findings, decisive, detail: None }
+            .enumerate()
+            .filter(|(_, finding)| finding.effect == Effect::Deny)
+            .map(|(at, finding)| (at, finding.outcome.reason()))
+            .min_by_key(|(_, reason)| match reason {
+                Reason::AgreementUnknown => 2,
+                Reason::AgreementUnrecorded => 1,
+                _ => 0,
+            });
+        let verdict = decisive.map_or(Verdict::Allow, |(_, reason)| Verdict::Deny(reason));
+        Decision { verdict, findings, decisive: decisive.map(|(at, _)| at), detail: None }
     }
 
     /// Whether the request goes on.
@@ -185,5 +197,46 @@ impl Decision {
     /// The permit, if this decision allows. Taking it twice is taking two decisions: it consumes nothing else.
     pub fn permit(&self) -> Option<Permit> {
         (self.verdict == Verdict::Allow).then_some(Permit(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_definite_comes_first_then_what_has_to_be_recorded() {
+        use Effect::{Deny, Notice, Pass, Shadow};
+        const MISSING: Outcome = Outcome::Unmet(Reason::AgreementMissing);
+        const OLD: Outcome = Outcome::Unmet(Reason::AgreementTooOld);
+        const DOWN: Outcome = Outcome::Unknown(Failure::Source);
+        const LATE: Outcome = Outcome::Unknown(Failure::Deadline);
+        const NOBODY: Outcome = Outcome::Unknown(Failure::Unrecorded);
+        const UNDATED: Outcome = Outcome::Unknown(Failure::Undated);
+        let denied = |reason, at| (Verdict::Deny(reason), Some(at));
+        let allowed = (Verdict::Allow, None);
+        for (findings, expected) in [
+            (vec![], allowed),
+            (vec![(Outcome::Met, Pass), (NOBODY, Notice), (MISSING, Shadow), (DOWN, Pass)], allowed),
+            (vec![(DOWN, Deny)], denied(Reason::AgreementUnknown, 0)),
+            (vec![(DOWN, Deny), (LATE, Deny)], denied(Reason::AgreementUnknown, 0)),
+            (vec![(DOWN, Deny), (NOBODY, Deny)], denied(Reason::AgreementUnrecorded, 1)),
+            (vec![(NOBODY, Deny), (DOWN, Deny)], denied(Reason::AgreementUnrecorded, 0)),
+            (vec![(UNDATED, Deny), (NOBODY, Deny)], denied(Reason::AgreementUnrecorded, 0)),
+            (vec![(DOWN, Deny), (NOBODY, Deny), (MISSING, Deny)], denied(Reason::AgreementMissing, 2)),
+            (vec![(OLD, Deny), (MISSING, Deny)], denied(Reason::AgreementTooOld, 0)),
+            (vec![(MISSING, Shadow), (NOBODY, Pass), (LATE, Deny)], denied(Reason::AgreementUnknown, 2)),
+        ] {
+            let found = findings.iter().map(|&(outcome, effect)| Finding {
+                rule: 0,
+                need: None,
+                fact: None,
+                outcome,
+                effect,
+                lines: LineSet::NONE,
+            });
+            let decision = Decision::of(found.collect());
+            assert_eq!((decision.verdict(), decision.decisive), expected, "{findings:?}");
+        }
     }
 }

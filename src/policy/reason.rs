@@ -21,7 +21,7 @@ named_enum! {
         AgreementMissing = "agreement_missing",
         /// A required agreement was accepted too long ago to count.
         AgreementTooOld = "agreement_too_old",
-        /// Where a required agreement stands could not be learnt.
+        /// Where a required agreement stands could not be learnt for now.
         AgreementUnknown = "agreement_unknown",
         /// No source names the party: the gateway's operator has to record it.
         AgreementUnrecorded = "agreement_unrecorded",
@@ -82,9 +82,19 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// The HTTP status of `agreement_unrecorded` (`agreements.unrecorded_status`).
+    UnrecordedStatus {
+        /// For programs that repeat a 503 on their own: repeating brings nothing until somebody records the agreement.
+        Conflict = "409",
+        /// As every other answer for not knowing.
+        Unavailable = "503",
+    }
+}
+
 impl Reason {
     /// The HTTP status of the answer.
-    pub const fn status(self) -> u16 {
+    pub const fn status(self, unrecorded: UnrecordedStatus) -> u16 {
         match self {
             Reason::TokenMissing | Reason::TokenInvalid | Reason::TokenExpired => 401,
             Reason::PartnerUnlisted
@@ -114,20 +124,26 @@ impl Reason {
             Reason::UpstreamUnreachable | Reason::UpstreamInterrupted | Reason::UpstreamInvalid => 502,
             Reason::KeysUnavailable
             | Reason::AgreementUnknown
-            | Reason::AgreementUnrecorded
             | Reason::Overloaded
             | Reason::AuditUnavailable => 503,
+            Reason::AgreementUnrecorded => match unrecorded {
+                UnrecordedStatus::Conflict => 409,
+                UnrecordedStatus::Unavailable => 503,
+            },
             Reason::UpstreamTimeout => 504,
         }
     }
 
-    /// Partner Center's own code for it where one exists (Partner Center, "REST error codes"); else zero.
+    /// The fault code: Partner Center's own where it has one (Partner Center, "REST error codes"), else zero. Codes of seven
+    /// digits are Countersign's: those of Partner Center have at most six, so that not knowing is never taken for missing.
     pub const fn fault_code(self) -> u32 {
         match self {
             Reason::TokenMissing => 800_001,
             Reason::TokenInvalid | Reason::TokenExpired => 400,
             Reason::RoleMissing => 900_150,
             Reason::PreconditionFailed => 800_036,
+            Reason::AgreementUnknown => 1_000_001,
+            Reason::AgreementUnrecorded => 1_000_002,
             _ => 0,
         }
     }
@@ -139,6 +155,11 @@ impl Reason {
             Reason::Overloaded | Reason::AuditUnavailable => Some(5),
             _ => None,
         }
+    }
+
+    /// Whether something is definitely not met, so that the fault code is that of the rule.
+    pub const fn is_unmet(self) -> bool {
+        matches!(self, Reason::AgreementMissing | Reason::AgreementTooOld | Reason::RoleMissing)
     }
 
     /// Whether the agreements themselves are the reason.

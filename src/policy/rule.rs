@@ -22,7 +22,7 @@ named_enum! {
 named_enum! {
     /// What happens when a rule's agreement status can not be learnt.
     OnUnknown {
-        /// The request is denied with 503.
+        /// The request is denied: 503, or the status of what nobody has recorded.
         Deny = "deny",
         /// The request passes, unless the last definite answer was missing or the not-knowing is our own doing.
         Allow = "allow",

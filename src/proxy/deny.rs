@@ -89,7 +89,7 @@ pub fn answer(denial: &Denial<'_>, received: &HeaderMap) -> Response<AnswerBody>
     let problem = problem(denial, reason);
     let body = serde_json::to_vec(&problem).expect("a problem is plain data");
     let mut response = Response::new(AnswerBody::own(Bytes::from(body)));
-    *response.status_mut() = StatusCode::from_u16(reason.status()).expect("reasons have statuses");
+    *response.status_mut() = StatusCode::from_u16(problem.status).expect("reasons have statuses");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(DECISION, HeaderValue::from_str(denial.id).expect("an id is plain text"));
@@ -122,18 +122,17 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
     let told: Vec<&Finding> =
         decision.findings().iter().filter(|finding| finding.effect == Effect::Deny).collect();
     let detail = match decision.decisive().filter(|_| reason.is_about_agreements()) {
+        // It is said first that no order is on its way, or a program would repeat the request to find out.
+        Some(finding) if reason == Reason::AgreementUnrecorded => {
+            let nothing = denial.language.text("detail.nothing_ordered", &[]);
+            format!("{nothing} {}", finding_text(denial, finding))
+        }
         Some(finding) => finding_text(denial, finding),
         None => match decision.detail() {
             // What exactly was found is of use to whoever writes the client.
             Some(found) => format!("{} ({found})", denial.language.text(&format!("detail.{reason}"), &[])),
             None => denial.language.text(&format!("detail.{reason}"), &[]),
         },
-    };
-    let code = match decision.decisive() {
-        Some(finding) if reason.is_about_agreements() || reason == Reason::RoleMissing => {
-            denial.policy.rules[finding.rule].code
-        }
-        _ => reason.fault_code(),
     };
     let mut data: Vec<String> = Vec::new();
     for finding in &told {
@@ -145,10 +144,10 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
     Problem {
         r#type: format!("urn:countersign:{}", reason.as_str().replace('_', "-")),
         title: denial.language.text(&format!("title.{reason}"), &[]),
-        status: reason.status(),
+        status: reason.status(denial.policy.unrecorded_status),
         description: detail.clone(),
         detail,
-        code,
+        code: denial.policy.fault_code(decision, reason),
         data,
         source: "Countersign",
         decision_id: denial.id,
@@ -171,7 +170,7 @@ fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding
     let (who, action) = who(denial.policy, denial.caller, denial.language, finding, key.map(|key| key.party));
     ProblemFinding {
         rule: &denial.policy.rules[finding.rule].name,
-        reason: finding_reason(finding).as_str(),
+        reason: finding.outcome.reason().as_str(),
         agreement: key.map(|key| key.agreement.to_string()),
         party: key.map(|key| key.party.kind().as_str()),
         id: key.and_then(|key| shown(denial, &key.party)),
@@ -179,17 +178,6 @@ fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding
         observed_at: finding.fact.map(|fact| fact.observed_at.to_string()),
         who: Some(who),
         action,
-    }
-}
-
-/// The reason that a finding by itself would be denied for.
-pub fn finding_reason(finding: &Finding) -> Reason {
-    match finding.outcome {
-        Outcome::Unmet(reason) => reason,
-        Outcome::Unknown(Failure::Unrecorded | Failure::Undated | Failure::Unread) => {
-            Reason::AgreementUnrecorded
-        }
-        _ => Reason::AgreementUnknown,
     }
 }
 
@@ -224,7 +212,7 @@ fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
         Some(Status::Missing(absence)) => absence,
         _ => Absence::NotAccepted,
     };
-    let group = match finding_reason(finding) {
+    let group = match finding.outcome.reason() {
         Reason::AgreementMissing if absence != Absence::NotAccepted => absence.as_str(),
         Reason::AgreementMissing => "missing",
         Reason::AgreementTooOld => "too_old",
@@ -270,8 +258,11 @@ pub fn who(
     let Some((party, requirement)) = party.zip(policy.rules[finding.rule].requires.as_ref()) else {
         return (language.text("who.role", &[]), None);
     };
-    if finding_reason(finding) == Reason::AgreementUnrecorded {
-        return (language.text("who.unrecorded", &[]), None);
+    // Whoever would sign may have signed: only what is definitely missing names a signer.
+    match finding.outcome.reason() {
+        Reason::AgreementUnrecorded => return (language.text("who.unrecorded", &[]), None),
+        Reason::AgreementUnknown => return (language.text("who.unknown", &[]), None),
+        _ => {}
     }
     let is_admin = caller
         .is_some_and(|caller| policy.roles.find(GLOBAL_ADMIN).is_some_and(|admin| caller.roles.meets(admin)));

@@ -208,11 +208,11 @@ fn what_belongs_to_another_billing_partner_is_not_read() {
     let stage = center(PLENTY, "");
     let other = agent_of(&stage, OTHER);
     let denied = checkout(&stage, CUSTOMER, &[("Authorization", &other)]);
-    assert_eq!(denied.status, 503, "{denied:?}");
+    assert_eq!(said(&denied), is(409, "agreement_unrecorded"), "{denied:?}");
     let path = format!("/v1/customers/{CUSTOMER}/subscriptions/s1");
     let body = json!({ "quantity": 9, "billingCycle": "annual" }).to_string();
     let denied = stage.send("PATCH", &path, &[("Authorization", &other)], body.as_bytes());
-    assert_eq!(denied.status, 503, "{denied:?}");
+    assert_eq!(said(&denied), is(409, "agreement_unrecorded"), "{denied:?}");
     assert_eq!((stage.standin.count("cart"), stage.standin.count("subscription")), (0, 0));
     assert_eq!(asked(&stage), (0, 0));
 }

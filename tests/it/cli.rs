@@ -167,6 +167,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("mpn_id: \"5139005\"", "mpn_id: \"05139005\"", "is no MPN id"),
     ("path: agreements.yaml", "path: absent.yaml", "can not read"),
     ("customer: [ledger]", "customer: [leger]", "did you mean `ledger`?"),
+    (
+        "customer: [ledger]",
+        "customer: [ledger]\n  unrecorded_status: 500",
+        "expected a status: `409` or `503`",
+    ),
+    (
+        "customer: [ledger]",
+        "customer: [ledger]\n  unrecorded_status: deny",
+        "expected a status: `409` or `503`",
+    ),
     ("mode: enforce  ", "mode: off  ", "expected one of `enforce`, `shadow`"),
     (
         "mode: enforce  ",
@@ -382,6 +392,32 @@ fn explain_asks_stacked_ledgers_in_the_configured_order() {
             ["explain", "--config", file.to_str().unwrap(), "--path", &checkout, "--partner", partner];
         let output = countersign(&[&arguments[..], &["--role", "admin_agent"]].concat());
         assert_eq!(output.status.code(), Some(code), "{order}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn explain_says_with_which_status_and_code_an_unrecorded_agreement_is_denied() {
+    let (_folder, file) = copied_config();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let checkout = "/v1/customers/c0a80101-6d2b-4c1e-8f10-0000000000ff/carts/c/checkout";
+    for (key, status) in [("", 409), ("\n  unrecorded_status: 503", 503)] {
+        std::fs::write(&file, good.replace("customer: [ledger]", &format!("customer: [ledger]{key}")))
+            .unwrap();
+        let partner = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+        let output = countersign(&[
+            "explain",
+            "--config",
+            file.to_str().unwrap(),
+            "--path",
+            checkout,
+            "--partner",
+            partner,
+            "--role",
+            "admin_agent",
+        ]);
+        let expected =
+            format!("deny agreement_unrecorded by azure-plan-mca (code 1000002), status {status}\n");
+        assert!(text(&output.stdout).ends_with(&expected), "{key}: {}", text(&output.stdout));
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use countersign::policy::reason::Reason;
+use countersign::policy::reason::{Reason, UnrecordedStatus};
 use countersign::standin::{Issuer, IssuerAlgorithm, PartnerStatus};
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn reasons() {
         writeln!(
             text,
             "{reason} {} code {} retry {:?}",
-            reason.status(),
+            reason.status(UnrecordedStatus::Conflict),
             reason.fault_code(),
             reason.retry_after()
         )

@@ -11,6 +11,7 @@ mod center_patch;
 mod center_reads;
 mod cli;
 mod config_sources;
+mod denials;
 mod facade;
 mod facts;
 mod facts_learnt;

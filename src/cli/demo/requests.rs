@@ -193,7 +193,7 @@ fn scenes() -> Vec<Scene> {
             orders_of(UNRECORDED),
             of(FRENCH),
             one(LICENCE),
-            503,
+            409,
             Some("agreement-unrecorded"),
         ),
         scene(

@@ -11,6 +11,7 @@ use crate::config::policy::{rules, waivers};
 use crate::config::read::Reader;
 use crate::policy::condition::Truth;
 use crate::policy::product::{ProductPattern, Products};
+use crate::policy::reason::UnrecordedStatus;
 use crate::policy::role::NameTable;
 use crate::policy::rule::{Mode, Rule};
 use crate::policy::shape::Unread;
@@ -129,6 +130,8 @@ pub fn compile(
         options: options.unwrap_or(Options::Deny),
         drafts: drafts.unwrap_or(Drafts::Enforce),
         unread_resellers: unread_resellers.unwrap_or(UnreadResellers::Notice),
+        // A key of the section `agreements`, which is read later.
+        unrecorded_status: UnrecordedStatus::Conflict,
         learning: learnt,
         shadow: cap == Mode::Shadow,
         roles,

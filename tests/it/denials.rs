@@ -1,0 +1,104 @@
+//! What a caller's program is told, as far as programs keep it: status, code, description and data.
+
+use serde_json::{Value, json};
+
+use crate::center::{PLENTY, agent_of, center_with, customer};
+use crate::http::Answer;
+use crate::stage::{LICENCE, PARTNER, Stage, orders};
+
+/// A partner of which no ledger says anything.
+const NOBODY: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a09";
+/// A customer that the source can not tell of.
+const FAILING: &str = "c0a80101-6d2b-4c1e-8f13-000000000001";
+/// Resellers with and without the partner agreement.
+const SIGNED: &str = "4847383";
+const MISSING: &str = "6204417";
+
+/// A gateway that asks the stand-in, with a partner that nobody has recorded.
+fn stage(edit: impl Fn(String) -> String) -> Stage {
+    let stage = center_with(PLENTY, "", "", |text| {
+        let known = format!("  known:\n    - {{ tenant: {NOBODY}, kind: direct_bill, country: DE }}\n");
+        edit(text.replace("  known:\n", &known))
+    });
+    stage.standin.set_partner_status(SIGNED, countersign::standin::PartnerStatus::Signed);
+    stage.standin.set_partner_status(MISSING, countersign::standin::PartnerStatus::Code(2203));
+    stage.standin.fault("GET", FAILING, "status=500", None);
+    stage
+}
+
+fn buy(stage: &Stage, partner: &str, customer: &str, reseller: &str, headers: &[(&str, &str)]) -> Answer {
+    let body = json!({ "lineItems": [{ "offerId": LICENCE, "partnerIdOnRecord": reseller }] }).to_string();
+    let agent = agent_of(stage, partner);
+    let headers = [headers, &[("Authorization", agent.as_str())]].concat();
+    stage.send("POST", &orders(customer), &headers, body.as_bytes())
+}
+
+fn text<'a>(problem: &'a Value, name: &str) -> &'a str {
+    problem[name].as_str().unwrap_or_else(|| panic!("{name}: {problem}"))
+}
+
+#[test]
+fn what_is_missing_comes_before_what_is_unrecorded_and_that_before_what_is_unknown() {
+    const CODES: [(&str, u16, u32, bool); 3] = [
+        ("agreement_missing", 403, 900_123, false),
+        ("agreement_unrecorded", 409, 1_000_002, false),
+        ("agreement_unknown", 503, 1_000_001, true),
+    ];
+    let stage = stage(|text| text);
+    let accepted = customer(1);
+    for (partner, customer, reseller, expected) in [
+        (PARTNER, accepted.as_str(), SIGNED, None),
+        (PARTNER, accepted.as_str(), MISSING, Some("agreement_missing")),
+        (PARTNER, FAILING, SIGNED, Some("agreement_unknown")),
+        (PARTNER, FAILING, MISSING, Some("agreement_missing")),
+        (NOBODY, FAILING, SIGNED, Some("agreement_unrecorded")),
+        (NOBODY, FAILING, MISSING, Some("agreement_missing")),
+        // Of another partner's customers the source says nothing.
+        (NOBODY, accepted.as_str(), SIGNED, Some("agreement_unrecorded")),
+    ] {
+        let row = format!("{partner} {customer} {reseller}");
+        let answer = buy(&stage, partner, customer, reseller, &[]);
+        let Some(reason) = expected else {
+            assert_eq!(answer.status, 201, "{row}: {answer:?}");
+            continue;
+        };
+        let (_, status, code, again) = CODES.into_iter().find(|row| row.0 == reason).unwrap();
+        let problem = answer.json();
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{row}: {answer:?}");
+        assert_eq!(problem["code"], code, "{row}");
+        assert_eq!(answer.header("retry-after").is_some(), again, "{row}: {answer:?}");
+        assert_eq!(problem.get("retry_after").is_some(), again, "{row}: {answer:?}");
+        let nothing = text(&problem, "description").starts_with("Nothing was ordered. ");
+        assert_eq!(nothing, reason == "agreement_unrecorded", "{row}: {problem}");
+        for finding in problem["findings"].as_array().unwrap() {
+            let who = text(finding, "who");
+            let signer = who.contains("administrator") || finding.get("action").is_some();
+            assert_eq!(signer, finding["reason"] == "agreement_missing", "{row}: {finding}");
+            assert_eq!(who.contains("operator of this gateway"), !signer, "{row}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn the_status_of_what_nobody_has_recorded_is_the_operators_choice() {
+    for (key, status) in [("", 409), ("unrecorded_status: 409", 409), ("unrecorded_status: 503", 503)] {
+        let mut stage = Stage::edited("", |text, _| {
+            text.replace("agreements:\n  sources:", &format!("agreements:\n  {key}\n  sources:"))
+        });
+        let unknown = "c0a80101-6d2b-4c1e-8f10-0000000000ff";
+        let answer = stage.order(unknown, &[]);
+        let problem = answer.json();
+        assert_eq!((answer.status, answer.reason().as_str()), (status, "agreement_unrecorded"), "{key}");
+        assert_eq!((&problem["status"], &problem["code"]), (&json!(status), &json!(1_000_002)), "{key}");
+        assert_eq!(answer.header("retry-after"), None, "{key}");
+        assert!(
+            text(&problem, "description").starts_with("Nothing was ordered. No record says"),
+            "{problem}"
+        );
+        let metric = "countersign_requests_total{operation=\"order.create\",reason=\"agreement_unrecorded\",\
+                      verdict=\"deny\"}";
+        assert_eq!(stage.metric(metric), 1.0, "{key}");
+        let records = stage.stop();
+        assert_eq!(records[1]["reason"], "agreement_unrecorded", "{key}: {records:?}");
+    }
+}
