@@ -14,6 +14,7 @@ use crate::policy::operation::Class;
 use crate::policy::reason::Reason;
 use crate::policy::role::GLOBAL_ADMIN;
 use crate::policy::rule::{Phase, Rule};
+use crate::proxy::data::{self, Told};
 use crate::proxy::exchange::AnswerBody;
 use crate::proxy::headers::{DECISION, MS_CORRELATION_ID, MS_REQUEST_ID};
 use crate::proxy::messages::Language;
@@ -74,8 +75,7 @@ struct ProblemFinding<'a> {
     lines: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<String>,
+    who: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
 }
@@ -134,13 +134,13 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
             None => denial.language.text(&format!("detail.{reason}"), &[]),
         },
     };
-    let mut data: Vec<String> = Vec::new();
-    for finding in &told {
-        let text = finding_text(denial, finding);
-        if !data.contains(&text) {
-            data.push(text);
-        }
-    }
+    let findings: Vec<ProblemFinding> = told.iter().map(|finding| problem_finding(denial, finding)).collect();
+    let data = told.iter().zip(&findings).map(|(finding, shown)| Told {
+        what: finding_text(denial, finding),
+        lines: finding.lines,
+        who: shown.who.clone(),
+        action: shown.action.clone(),
+    });
     Problem {
         r#type: format!("urn:countersign:{}", reason.as_str().replace('_', "-")),
         title: denial.language.text(&format!("title.{reason}"), &[]),
@@ -148,11 +148,11 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
         description: detail.clone(),
         detail,
         code: denial.policy.fault_code(decision, reason),
-        data,
+        data: data::texts(denial.language, denial.request.map_or(&[], |request| &request.lines), data),
         source: "Countersign",
         decision_id: denial.id,
         retry_after: retry_after(decision, reason),
-        findings: told.into_iter().map(|finding| problem_finding(denial, finding)).collect(),
+        findings,
     }
 }
 
@@ -176,7 +176,7 @@ fn problem_finding<'a>(denial: &Denial<'a>, finding: &Finding) -> ProblemFinding
         id: key.and_then(|key| shown(denial, &key.party)),
         lines: finding.lines.iter().filter_map(|line| Some(lines.get(line)?.at.as_str())).collect(),
         observed_at: finding.fact.map(|fact| fact.observed_at.to_string()),
-        who: Some(who),
+        who,
         action,
     }
 }

@@ -1,6 +1,7 @@
 //! The request path, top to bottom: route, caller, intake, plan, statuses, decision, record, answer.
 
 mod caller;
+mod data;
 pub mod deny;
 mod echoed;
 mod enrich;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::center::{PLENTY, agent_of, center_with, customer};
 use crate::http::Answer;
-use crate::stage::{LICENCE, PARTNER, Stage, orders};
+use crate::stage::{BLOCKED, CUSTOMER, LEDGER, LICENCE, PARTNER, Stage, orders};
 
 /// A partner of which no ledger says anything.
 const NOBODY: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a09";
@@ -101,4 +101,62 @@ fn the_status_of_what_nobody_has_recorded_is_the_operators_choice() {
         let records = stage.stop();
         assert_eq!(records[1]["reason"], "agreement_unrecorded", "{key}: {records:?}");
     }
+}
+
+#[test]
+fn data_says_of_each_party_what_is_found_where_and_who_can_act() {
+    let stage = Stage::start();
+    let body = json!({ "lineItems": [
+        { "offerId": "DZH318Z0BPS6:0001:x" },
+        { "offerId": LICENCE, "partnerIdOnRecord": MISSING },
+        { "offerId": LICENCE, "partnerIdOnRecord": MISSING },
+    ] });
+    for (locale, reseller, customer) in [
+        (
+            "en",
+            "The Microsoft Partner Agreement has not been signed by the reseller 6204417. \
+             Lines: /lineItems/1, /lineItems/2. The global administrator of the reseller signs",
+            "Lines: /lineItems/0, /lineItems/1, /lineItems/2. A global administrator of the customer accepts",
+        ),
+        (
+            "fr",
+            "Lignes : /lineItems/1, /lineItems/2. L'administrateur général du revendeur",
+            "Un administrateur",
+        ),
+    ] {
+        let answer =
+            stage.send("POST", &orders(BLOCKED), &[("X-Locale", locale)], body.to_string().as_bytes());
+        let problem = answer.json();
+        let data: Vec<&str> =
+            problem["data"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        assert_eq!(data.len(), 2, "the three rules about the customer say the same: {problem}");
+        assert!(data[0].contains(reseller) && data[1].contains(customer), "{locale}: {data:?}");
+        let action = problem["findings"].as_array().unwrap().last().unwrap()["action"].as_str().unwrap();
+        assert!(data[1].ends_with(action) && !data[0].contains("https://"), "{locale}: {data:?}");
+        assert!(data[0].starts_with(text(&problem, "description")), "{locale}: {problem}");
+    }
+}
+
+#[test]
+fn data_is_bounded_whatever_is_ordered() {
+    let stage = Stage::edited("", |text, folder| {
+        let known: String =
+            (0..60).map(|number| format!("  - {{ reseller: \"77{number:02}\", mpa: missing }}\n")).collect();
+        std::fs::write(folder.join("agreements.yaml"), LEDGER.to_owned() + &known).unwrap();
+        text
+    });
+    let lines: Vec<Value> = (0..240)
+        .map(|line| json!({ "offerId": LICENCE, "partnerIdOnRecord": format!("77{:02}", line % 60) }))
+        .collect();
+    let body = json!({ "lineItems": lines }).to_string();
+    let problem = stage.send("POST", &orders(CUSTOMER), &[], body.as_bytes()).json();
+    let data = problem["data"].as_array().unwrap();
+    assert_eq!(data.len(), 32, "{problem}");
+    assert_eq!(data[31], "Further findings: 29.");
+    assert_eq!(problem["findings"].as_array().unwrap().len(), 60, "the findings themselves are whole");
+    let first = data[0].as_str().unwrap();
+    assert!(
+        first.contains("Lines: /lineItems/0, /lineItems/60, /lineItems/120, /lineItems/180. "),
+        "{first}"
+    );
 }
