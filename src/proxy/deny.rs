@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::policy::agreement::{Absence, Failure, MCA, MPA, PartnerIds, Party, PartyKind, Status};
 use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Request};
-use crate::policy::operation::Class;
+use crate::policy::operation::{Class, Method};
 use crate::policy::reason::Reason;
 use crate::policy::role::GLOBAL_ADMIN;
 use crate::policy::rule::{Phase, Rule};
@@ -34,6 +34,8 @@ pub struct Denial<'a> {
     pub id: &'a str,
     /// The caller, where it is known.
     pub caller: Option<&'a Caller>,
+    /// The method.
+    pub method: &'a str,
     /// The request, where it was read.
     pub request: Option<&'a Request>,
     /// What was needed.
@@ -128,11 +130,14 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
             format!("{nothing} {}", finding_text(denial, finding))
         }
         Some(finding) => finding_text(denial, finding),
-        None => match decision.detail() {
-            // What exactly was found is of use to whoever writes the client.
-            Some(found) => format!("{} ({found})", denial.language.text(&format!("detail.{reason}"), &[])),
-            None => denial.language.text(&format!("detail.{reason}"), &[]),
-        },
+        None => {
+            let text = denial.language.text(&format!("detail.{reason}{}", left_open(denial, reason)), &[]);
+            match decision.detail() {
+                // What exactly was found is of use to whoever writes the client.
+                Some(found) => format!("{text} ({found})"),
+                None => text,
+            }
+        }
     };
     let findings: Vec<ProblemFinding> = told.iter().map(|finding| problem_finding(denial, finding)).collect();
     let data = told.iter().zip(&findings).map(|(finding, shown)| Told {
@@ -153,6 +158,21 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
         decision_id: denial.id,
         retry_after: retry_after(decision, reason),
         findings,
+    }
+}
+
+/// The variant of a reason's text that says what may have come of a request without an answer.
+fn left_open(denial: &Denial<'_>, reason: Reason) -> &'static str {
+    if !matches!(reason, Reason::UpstreamInterrupted | Reason::UpstreamInvalid | Reason::UpstreamTimeout) {
+        return "";
+    }
+    let class = denial.request.map_or(Class::Read, |request| request.class);
+    match class {
+        Class::Change | Class::Increase | Class::Purchase => "",
+        Class::Read => ".read",
+        _ if Method::parse(denial.method).is_some_and(Method::is_read) => ".read",
+        // A draft orders nothing: its checkout does.
+        Class::Draft | Class::WindDown | Class::Administration | Class::Cure => ".change",
     }
 }
 

@@ -1,24 +1,46 @@
-//! The ids of a request that its answer repeats.
+//! The parts of a request's head that its answer needs.
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::headers::{MS_CORRELATION_ID, MS_REQUEST_ID};
+use crate::proxy::messages::X_LOCALE;
 
-/// The ids of a request, for its answer.
-pub struct Echoed([Option<HeaderValue>; 2]);
+const IDS: [HeaderName; 2] = [MS_REQUEST_ID, MS_CORRELATION_ID];
+const LANGUAGES: [HeaderName; 2] = [X_LOCALE, ACCEPT_LANGUAGE];
+
+/// The ids and the languages of a request, kept when its head goes upstream.
+pub struct Echoed {
+    ids: [Option<HeaderValue>; 2],
+    languages: [Option<HeaderValue>; 2],
+}
 
 impl Echoed {
-    /// The ids of a request.
+    /// Those of a request.
     pub fn of(received: &HeaderMap) -> Echoed {
-        Echoed([received.get(MS_REQUEST_ID).cloned(), received.get(MS_CORRELATION_ID).cloned()])
+        Echoed {
+            ids: IDS.map(|name| received.get(name).cloned()),
+            languages: LANGUAGES.map(|name| received.get(name).cloned()),
+        }
     }
 
-    /// Adds them where the upstream has not answered with its own.
+    /// Adds the ids where the upstream has not answered with its own.
     pub fn add(self, headers: &mut HeaderMap) {
-        for (name, value) in [MS_REQUEST_ID, MS_CORRELATION_ID].into_iter().zip(self.0) {
-            if let Some(value) = value {
-                headers.entry(name).or_insert(value);
-            }
+        add(IDS, self.ids, headers);
+    }
+
+    /// The headers as they were received, as far as an answer of the gateway's own looks at them.
+    pub fn into_received(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        add(IDS, self.ids, &mut headers);
+        add(LANGUAGES, self.languages, &mut headers);
+        headers
+    }
+}
+
+fn add(names: [HeaderName; 2], values: [Option<HeaderValue>; 2], headers: &mut HeaderMap) {
+    for (name, value) in names.into_iter().zip(values) {
+        if let Some(value) = value {
+            headers.entry(name).or_insert(value);
         }
     }
 }

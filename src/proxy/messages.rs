@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use http::HeaderMap;
+use http::header::{ACCEPT_LANGUAGE, HeaderName};
 
+/// The caller's language, as SDKs of Partner Center send it.
+pub const X_LOCALE: HeaderName = HeaderName::from_static("x-locale");
 /// The language of the binary's texts, and the last resort of every other.
 pub const FALLBACK: &str = "en";
 
@@ -31,8 +34,8 @@ pub struct Language<'c> {
 impl Catalogue {
     /// The caller's language: `X-Locale`, then `Accept-Language` (RFC 9110 section 12.5.4), then the default.
     pub fn choose(&self, headers: &HeaderMap) -> Language<'_> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let preferred = wanted(header("x-locale")).into_iter().chain(wanted(header("accept-language")));
+        let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let preferred = wanted(header(X_LOCALE)).into_iter().chain(wanted(header(ACCEPT_LANGUAGE)));
         let known = |tag: String| {
             let primary = tag.split('-').next().unwrap_or("").to_owned();
             [tag, primary].into_iter().find_map(|tag| self.languages.get_key_value(&tag))

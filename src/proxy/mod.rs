@@ -386,9 +386,7 @@ impl Passage {
             }
             Err(reason) => {
                 let refused = Decision::refused(reason, None);
-                let mut received = HeaderMap::new();
-                echoed.add(&mut received);
-                self.answer_denied(&received, &refused, known)
+                self.answer_denied(&echoed.into_received(), &refused, known)
             }
         }
     }

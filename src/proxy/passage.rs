@@ -129,6 +129,7 @@ impl Passage {
             decision,
             id: self.id.as_str(),
             caller: known.identified.map(|identified| &identified.caller),
+            method: known.method,
             request: known.request,
             needs: known.statuses.map_or(&[], |(needs, _)| needs),
             language: self.snapshot.catalogue.choose(received),

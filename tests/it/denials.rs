@@ -160,3 +160,54 @@ fn data_is_bounded_whatever_is_ordered() {
         "{first}"
     );
 }
+
+/// What a caller is told of a request whose answer did not come.
+const ORDERED: &str = "The order may have been placed.";
+const CHANGED: &str = "The request may have been carried out.";
+const READ: &str = "The request only reads: nothing was ordered or changed.";
+
+#[test]
+fn an_exchange_that_breaks_off_says_what_may_have_come_of_it() {
+    let stage = Stage::edited("", |text, _| text.replace("response_timeout: 2s", "response_timeout: 300ms"));
+    let below = |rest: &str| format!("/v1/customers/{CUSTOMER}/{rest}");
+    let lines = json!({ "lineItems": [{ "offerId": LICENCE, "quantity": 1 }] });
+    let rows = [
+        ("POST", below("orders"), lines.clone(), ORDERED),
+        ("POST", below("carts/c/checkout"), Value::Null, ORDERED),
+        ("PATCH", below("subscriptions/s"), json!({ "quantity": 5 }), ORDERED),
+        ("POST", below("unheardOf"), lines.clone(), ORDERED),
+        ("POST", below("carts"), lines, CHANGED),
+        ("PATCH", below("subscriptions/s"), json!({ "status": "suspended" }), CHANGED),
+        ("POST", below("users"), json!({}), CHANGED),
+        ("POST", below("agreements"), json!({}), CHANGED),
+        ("DELETE", below("users/u"), Value::Null, CHANGED),
+        ("GET", "/v1/customers".to_owned(), Value::Null, READ),
+        ("GET", below("orders/o"), Value::Null, READ),
+        ("GET", below("directSignedMicrosoftCustomerAgreementStatus"), Value::Null, READ),
+        ("POST", below("promotionEligibilities"), json!({}), READ),
+    ];
+    for (fault, reason, cause) in [
+        ("reset", "upstream_interrupted", "The ordering API broke off without an answer."),
+        ("upgrade", "upstream_invalid", "The ordering API gave no usable answer."),
+        ("hang", "upstream_timeout", "The ordering API did not answer in time."),
+    ] {
+        for (method, path, body, told) in &rows {
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            let answer = stage.send(method, path, &[("Standin-Fault", fault)], body.as_bytes());
+            let row = format!("{fault}: {method} {path} {body}: {answer:?}");
+            assert_eq!(answer.reason(), reason, "{row}");
+            assert_eq!(text(&answer.json(), "description"), format!("{cause} {told}"), "{row}");
+        }
+    }
+}
+
+#[test]
+fn an_exchange_that_breaks_off_is_told_in_the_callers_language() {
+    let stage = Stage::start();
+    for language in [("X-Locale", "fr-FR"), ("Accept-Language", "fr")] {
+        let answer = stage.order(CUSTOMER, &[language, ("Standin-Fault", "reset"), ("MS-RequestId", "r1")]);
+        assert_eq!(answer.header("ms-requestid"), Some("r1"));
+        let description = text(&answer.json(), "description").to_owned();
+        assert!(description.ends_with("La commande a pu être passée."), "{language:?}: {description}");
+    }
+}
