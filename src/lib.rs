@@ -55,7 +55,7 @@
 //! - a source of statuses: `agreements/`, read in `config/agreements.rs`
 //! - a reason: `policy/reason.rs`, texts in `config/messages/`, the table in the README
 //! - a configuration key: the file of its section in `config/`, the reference in the README
-//! - a language: a file in `config/messages/`
+//! - a language: a file in `config/messages/`, named in `config/texts.rs`
 
 pub mod admin;
 pub mod agreements;

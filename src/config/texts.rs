@@ -8,8 +8,11 @@ use crate::config::read::{Reader, Section, did_you_mean, read_text};
 use crate::proxy::messages::{Catalogue, FALLBACK, Texts};
 
 /// The languages of the binary.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 4] = [
+    // English first: the keys of the others are held against it.
     ("en", include_str!("../../config/messages/en.yaml")),
+    ("de", include_str!("../../config/messages/de.yaml")),
+    ("es", include_str!("../../config/messages/es.yaml")),
     ("fr", include_str!("../../config/messages/fr.yaml")),
 ];
 

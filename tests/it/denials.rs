@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::center::{PLENTY, agent_of, center_with, customer};
 use crate::http::Answer;
-use crate::stage::{BLOCKED, CUSTOMER, LEDGER, LICENCE, PARTNER, Stage, orders};
+use crate::stage::{BLOCKED, CUSTOMER, LEDGER, LICENCE, PARTNER, Stage, UNSIGNED, orders};
 
 /// A partner of which no ledger says anything.
 const NOBODY: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a09";
@@ -209,5 +209,56 @@ fn an_exchange_that_breaks_off_is_told_in_the_callers_language() {
         assert_eq!(answer.header("ms-requestid"), Some("r1"));
         let description = text(&answer.json(), "description").to_owned();
         assert!(description.ends_with("La commande a pu être passée."), "{language:?}: {description}");
+    }
+}
+
+#[test]
+fn every_language_of_the_program_is_spoken() {
+    let stage = Stage::start();
+    let unsigned = format!("Bearer {}", stage.token(UNSIGNED, &["GlobalAdmin"]));
+    let unrecorded = "c0a80101-6d2b-4c1e-8f10-0000000000ff";
+    for (locale, title, nothing, mca, who, more) in [
+        (
+            "en-US",
+            "Agreement missing",
+            "Nothing was ordered. ",
+            "Microsoft Customer Agreement",
+            "You, as",
+            "See ",
+        ),
+        (
+            "de-AT",
+            "Vereinbarung fehlt",
+            "Es wurde nichts bestellt. ",
+            "Microsoft-Kundenvereinbarung",
+            "Sie als",
+            "Siehe ",
+        ),
+        (
+            "es-MX",
+            "Falta el contrato",
+            "No se ha pedido nada. ",
+            "Contrato de cliente de Microsoft",
+            "Usted, como",
+            "Consulte ",
+        ),
+        (
+            "fr-FR",
+            "Contrat manquant",
+            "Rien n'a été commandé. ",
+            "Contrat client Microsoft",
+            "Vous, ",
+            "Voir ",
+        ),
+    ] {
+        let problem = stage.order(BLOCKED, &[("X-Locale", locale)]).json();
+        assert_eq!(problem["title"], title, "{locale}");
+        let data = problem["data"][0].as_str().unwrap();
+        assert!(data.contains(mca) && data.contains(&format!("{more}https://")), "{locale}: {data}");
+        let problem = stage.order(CUSTOMER, &[("X-Locale", locale), ("Authorization", &unsigned)]).json();
+        assert!(text(&problem["findings"][0], "who").starts_with(who), "{locale}: {problem}");
+        let problem = stage.order(unrecorded, &[("Accept-Language", locale)]).json();
+        let description = text(&problem, "description");
+        assert!(description.starts_with(nothing) && description.contains(mca), "{locale}: {description}");
     }
 }

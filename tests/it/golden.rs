@@ -49,9 +49,8 @@ fn reasons() {
 
 #[test]
 fn every_reason_has_its_texts_in_every_language() {
-    for language in ["en", "fr"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/messages/{language}.yaml"));
-        let text = std::fs::read_to_string(path).unwrap();
+    for language in LANGUAGES {
+        let text = messages(language);
         for reason in Reason::ALL {
             assert!(text.contains(&format!("\ntitle.{reason}: ")), "{language}: title.{reason}");
             let kinds = ["missing", "too_old", "unknown", "unrecorded"];
@@ -63,14 +62,55 @@ fn every_reason_has_its_texts_in_every_language() {
                 "{language}: detail.{reason}"
             );
         }
-        let keys = |text: &str| {
-            let keys = text.lines().filter_map(|line| line.split_once(": ")).map(|(key, _)| key.to_owned());
-            keys.filter(|key| !key.starts_with('#')).collect::<BTreeSet<_>>()
-        };
-        let english =
-            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/messages/en.yaml"))
-                .unwrap();
-        assert_eq!(keys(&text), keys(&english), "{language}");
+    }
+}
+
+/// The languages of the binary: those of the files in `config/messages`.
+const LANGUAGES: [&str; 4] = ["de", "en", "es", "fr"];
+
+fn messages(language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/messages/{language}.yaml"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn every_language_has_every_text_with_the_same_places() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/messages");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, LANGUAGES.iter().map(|name| format!("{name}.yaml")).collect());
+    let places = |text: &str| {
+        let mut places: Vec<String> =
+            text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+        places.sort();
+        places
+    };
+    let texts = |language: &str| {
+        let text = messages(language);
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let pairs: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{language}: {line}")))
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .collect();
+        let count = pairs.len();
+        let texts: BTreeMap<String, String> = pairs.into_iter().collect();
+        assert_eq!(texts.len(), count, "{language} has a key twice");
+        texts
+    };
+    let english = texts("en");
+    for language in LANGUAGES.into_iter().filter(|language| *language != "en") {
+        let translated = texts(language);
+        assert_eq!(
+            translated.keys().collect::<Vec<_>>(),
+            english.keys().collect::<Vec<_>>(),
+            "{language} has other keys"
+        );
+        for (key, text) in &translated {
+            assert_eq!(places(text), places(&english[key]), "{language}: {key}: {text}");
+            assert_ne!(text, &english[key], "{language}: {key} is not translated");
+        }
     }
 }
 
