@@ -141,7 +141,7 @@ fn customers_and_resellers_are_looked_up_once_and_decide() {
 fn every_answer_about_a_reseller_has_its_status_code_and_text() {
     use PartnerStatus::{Code, False, Signed};
     const MISSING: (&str, &str) = ("has not been signed by the reseller", "n'a pas signé");
-    const UNKNOWN: (&str, &str) = ("No reseller is known by", "Aucun revendeur n'est connu");
+    const UNKNOWN: (&str, &str) = ("is not known, so that no", "n'est pas connu");
     const REGION: (&str, &str) = ("is in another CSP region", "dans une autre région CSP");
     const ENROLLED: (&str, &str) = ("is not enrolled as an indirect reseller", "n'est pas inscrit");
     const NOTHING: (&str, &str) = ("It could not be learnt whether the reseller", "Impossible de savoir");
