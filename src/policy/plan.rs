@@ -234,7 +234,11 @@ impl<'a> Plan<'a> {
         };
         let outcome = match (outcome, self.facts.request.class_unread()) {
             // It may be that nothing is asked for which the agreement is needed: that is no denial, but not knowing.
-            (Outcome::Unmet(_), Some(failure)) if need.is_some() => Outcome::Unknown(failure),
+            (Outcome::Unmet(_) | Outcome::Unknown(Failure::Unrecorded | Failure::Undated), Some(failure))
+                if need.is_some() =>
+            {
+                Outcome::Unknown(failure)
+            }
             _ => outcome,
         };
         let outcome = match outcome {
