@@ -12,7 +12,7 @@ use crate::config::node::Node;
 use crate::config::problem::{Span, render};
 use crate::config::read::Reader;
 use crate::config::{self, Settings};
-use crate::identity::claims::TokenFault;
+use crate::identity::fault::TokenFault;
 use crate::judge::{Judged, Known, Question, judge};
 use crate::policy::agreement::{Answer, Status};
 use crate::policy::condition::Truth;

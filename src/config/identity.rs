@@ -9,9 +9,11 @@ use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
 use crate::config::read::{Reader, Section, read_text, resolve};
-use crate::identity::claims::{ISSUERS_MAX, Issuer, RoleValues, Verifier, role_value};
+use crate::identity::claims::{Issuer, Verifier};
+use crate::identity::fault::ISSUERS_MAX;
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::ALGORITHMS;
+use crate::identity::roles::{RoleClaims, RoleValues, role_value};
 use crate::identity::{DefaultPartner, Partner, Partners};
 use crate::policy::agreement::Cloud;
 use crate::policy::facts::{Country, PartnerKind, Profile};
@@ -47,7 +49,8 @@ pub fn identity(section: &Section<'_>, folder: &Path) -> Option<(Verifier, NameT
         return None;
     }
     let leeway_seconds = leeway.as_secs() as i64;
-    Some((Verifier { issuers, partner_claim, role_claims, role_values, leeway_seconds }, roles))
+    let role_claims = RoleClaims { names: role_claims, values: role_values };
+    Some((Verifier { issuers, partner_claim, roles: role_claims, leeway_seconds }, roles))
 }
 
 /// The names of the built-in roles.

@@ -1,7 +1,5 @@
 //! Claims: from a bearer token to what it proves, or why it proves nothing.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -10,9 +8,12 @@ use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use crate::extract::json::{Document, Value};
+use crate::identity::fault::{Places, TokenFault};
 use crate::identity::issuer::IssuerName;
-use crate::identity::keys::{ALGORITHMS, VerifyingKey};
+use crate::identity::keys::VerifyingKey;
 use crate::identity::ring::Ring;
+use crate::identity::roles::RoleClaims;
+use crate::identity::{claim, header};
 use crate::policy::id::Guid;
 use crate::policy::role::NameSet;
 
@@ -43,17 +44,6 @@ pub enum IssuerKeys {
     Published(Arc<Ring>),
 }
 
-/// Which role a value of a role claim means: for every tenant, or for one.
-pub type RoleValues = HashMap<String, Vec<(Option<Guid>, NameSet)>>;
-
-/// A value of a role claim as it is compared: ids without regard to case, names as they are.
-pub fn role_value(value: &str) -> Cow<'_, str> {
-    match Guid::parse(value) {
-        Some(_) => Cow::Owned(value.to_ascii_lowercase()),
-        None => Cow::Borrowed(value),
-    }
-}
-
 /// How tokens are read.
 #[derive(Clone, Debug)]
 pub struct Verifier {
@@ -62,9 +52,7 @@ pub struct Verifier {
     /// The claim that holds the partner's tenant.
     pub partner_claim: String,
     /// The claims that hold roles.
-    pub role_claims: Vec<String>,
-    /// What their values mean.
-    pub role_values: RoleValues,
+    pub roles: RoleClaims,
     /// Clock difference that is forgiven, in seconds.
     pub leeway_seconds: i64,
 }
@@ -84,37 +72,6 @@ pub struct Claims {
     pub oid: Option<String>,
     /// The application's id, for the record.
     pub appid: Option<String>,
-}
-
-/// The most issuers that a configuration may have: each has a bit in [`Places`].
-pub const ISSUERS_MAX: usize = 64;
-
-/// Issuers, by their places in the configuration. Several may fit one `iss`: a tenant's own, and one with `{tid}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Places(u64);
-
-impl Places {
-    fn add(&mut self, place: usize) {
-        self.0 |= 1 << place;
-    }
-
-    /// Whether an issuer is among them.
-    pub fn has(self, place: usize) -> bool {
-        self.0 & (1 << place) != 0
-    }
-}
-
-/// Why a token proves nothing. The texts hold nothing of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenFault {
-    /// It is malformed, forged, or not for us.
-    Invalid(&'static str),
-    /// It was valid.
-    Expired,
-    /// Its key is not in the sets of these issuers as far as they were fetched. All but the signature would do.
-    KeyUnknown(Places),
-    /// Its issuer's keys are not at hand.
-    KeysUnavailable,
 }
 
 use TokenFault::{Expired, Invalid, KeyUnknown, KeysUnavailable};
@@ -141,12 +98,12 @@ impl Verifier {
             Document::parse(&header_json).map_err(|_| Invalid("the token's header is not JSON"))?;
         let claims =
             Document::parse(&payload_json).map_err(|_| Invalid("the token's claims are not JSON"))?;
-        let (algorithm, kid) = read_header(&header_document)?;
+        let (algorithm, kid) = header::read(&header_document)?;
 
-        let tenant = claim_text(&claims, &self.partner_claim)
+        let tenant = claim::text(&claims, &self.partner_claim)
             .and_then(Guid::parse)
             .ok_or(Invalid("the token names no partner tenant"))?;
-        let iss = claim_text(&claims, "iss").ok_or(Invalid("the token has no issuer"))?;
+        let iss = claim::text(&claims, "iss").ok_or(Invalid("the token has no issuer"))?;
         let named = || self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.name.fits(iss, tenant));
         if named().next().is_none() {
             return Err(Invalid("the token's issuer is not accepted"));
@@ -198,14 +155,12 @@ impl Verifier {
         if let Some(fault) = refused {
             return Err(fault);
         }
-        if !is_named {
-            empty.0 |= unknown.0;
-        }
-        match (empty, kid) {
-            (Places(0), _) => Err(Invalid("the token's signature does not verify")),
-            (places, Some(_)) => Err(KeyUnknown(places)),
+        let wanted = if is_named { empty } else { empty.union(unknown) };
+        match kid {
+            _ if wanted.is_empty() => Err(Invalid("the token's signature does not verify")),
+            Some(_) => Err(KeyUnknown(wanted)),
             // No fetch would find what is not named.
-            (_, None) => Err(KeysUnavailable),
+            None => Err(KeysUnavailable),
         }
     }
 
@@ -225,7 +180,7 @@ impl Verifier {
         }
         let read = Claims {
             tenant,
-            roles: self.roles(claims, tenant)?,
+            roles: self.roles.of(claims, tenant)?,
             expires: moment(claims, "exp")?.ok_or(Invalid("the token has no expiry"))?,
             not_before: moment(claims, "nbf")?,
             oid: record_text(claims, "oid"),
@@ -238,10 +193,10 @@ impl Verifier {
     /// The partner and roles that claims name, without any proof: to explain what a token would be worth.
     pub fn read_unproved(&self, claims_json: &[u8]) -> Result<(Guid, Option<NameSet>), TokenFault> {
         let claims = Document::parse(claims_json).map_err(|_| Invalid("the claims are not JSON"))?;
-        let tenant = claim_text(&claims, &self.partner_claim)
+        let tenant = claim::text(&claims, &self.partner_claim)
             .and_then(Guid::parse)
             .ok_or(Invalid("the claims name no partner tenant"))?;
-        Ok((tenant, self.roles(&claims, tenant)?))
+        Ok((tenant, self.roles.of(&claims, tenant)?))
     }
 
     /// Whether verified claims hold at a moment.
@@ -255,72 +210,6 @@ impl Verifier {
         }
         Ok(())
     }
-
-    fn roles(&self, claims: &Document<'_>, tenant: Guid) -> Result<Option<NameSet>, TokenFault> {
-        let mut roles = None;
-        for name in &self.role_claims {
-            let Some(node) = member(claims, name) else { continue };
-            if claims.node(node).value == Value::Null {
-                continue;
-            }
-            let found = roles.get_or_insert(NameSet::EMPTY);
-            let mut add = |value: &Value<'_>| match value {
-                Value::Text(text) => {
-                    for (only, set) in self.role_values.get(role_value(text).as_ref()).into_iter().flatten() {
-                        if only.is_none_or(|only| only == tenant) {
-                            *found = found.union(*set);
-                        }
-                    }
-                    Ok(())
-                }
-                _ => Err(Invalid("a role claim of the token is no list of texts")),
-            };
-            match &claims.node(node).value {
-                Value::Array => claims.children(node).try_for_each(|(_, item)| add(&item.value))?,
-                other => add(other)?,
-            }
-        }
-        Ok(roles)
-    }
-}
-
-/// Algorithm and key id of a header that asks for nothing unusual.
-fn read_header<'d>(header: &'d Document<'_>) -> Result<(Algorithm, Option<&'d str>), TokenFault> {
-    // What these ask for is not done here, and a reader that ignores `crit` reads another token than was signed.
-    if ["crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"]
-        .iter()
-        .any(|name| header.member(0, name).is_some())
-    {
-        return Err(Invalid("the token's header asks for what is not accepted"));
-    }
-    let algorithm = claim_text(header, "alg")
-        .and_then(|name| ALGORITHMS.iter().find(|(known, _)| *known == name))
-        .ok_or(Invalid("the token's algorithm is not accepted"))?;
-    if let Some(node) = member(header, "typ") {
-        let accepted = matches!(&header.node(node).value, Value::Text(text)
-            if ["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| text.eq_ignore_ascii_case(known)));
-        if !accepted {
-            return Err(Invalid("the token is of another type"));
-        }
-    }
-    let kid = match member(header, "kid").map(|node| &header.node(node).value) {
-        None => None,
-        Some(Value::Text(text)) => Some(text.as_ref()),
-        Some(_) => return Err(Invalid("the token's key id is no text")),
-    };
-    Ok((algorithm.1, kid))
-}
-
-/// JOSE names are case-sensitive (RFC 7515 section 4).
-fn member(document: &Document<'_>, name: &str) -> Option<usize> {
-    document.member(0, name).filter(|node| document.node(*node).key == name)
-}
-
-fn claim_text<'d>(claims: &'d Document<'_>, name: &str) -> Option<&'d str> {
-    match &claims.node(member(claims, name)?).value {
-        Value::Text(text) => Some(text),
-        _ => None,
-    }
 }
 
 /// The last second of the year 9999.
@@ -328,7 +217,7 @@ const MOMENT_MAX: u64 = 253_402_300_799;
 
 /// A NumericDate (RFC 7519 section 2), its fraction left out.
 fn moment(claims: &Document<'_>, name: &str) -> Result<Option<i64>, TokenFault> {
-    match member(claims, name).map(|node| &claims.node(node).value) {
+    match claim::member(claims, name).map(|node| &claims.node(node).value) {
         None => Ok(None),
         Some(Value::Natural(seconds)) if *seconds <= MOMENT_MAX => Ok(Some(*seconds as i64)),
         Some(Value::Number(seconds)) if (0.0..=MOMENT_MAX as f64).contains(seconds) => {
@@ -339,7 +228,7 @@ fn moment(claims: &Document<'_>, name: &str) -> Result<Option<i64>, TokenFault> 
 }
 
 fn holds_audience(claims: &Document<'_>, audiences: &[String]) -> bool {
-    let Some(node) = member(claims, "aud") else { return false };
+    let Some(node) = claim::member(claims, "aud") else { return false };
     let ours =
         |value: &Value<'_>| matches!(value, Value::Text(text) if audiences.iter().any(|known| known == text));
     match &claims.node(node).value {
@@ -349,7 +238,7 @@ fn holds_audience(claims: &Document<'_>, audiences: &[String]) -> bool {
 }
 
 fn record_text(claims: &Document<'_>, name: &str) -> Option<String> {
-    claim_text(claims, name)
+    claim::text(claims, name)
         .filter(|text| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()))
         .map(str::to_owned)
 }

@@ -1,9 +1,13 @@
 //! Identity: who sent a request, from its bearer token and the partners table.
 
+pub mod claim;
 pub mod claims;
+pub mod fault;
+pub mod header;
 pub mod issuer;
 pub mod keys;
 pub mod ring;
+pub mod roles;
 pub mod store;
 pub mod tokens;
 
@@ -11,7 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::identity::claims::{Claims, Issuer, IssuerKeys, TokenFault, Verifier};
+use crate::identity::claims::{Claims, Issuer, IssuerKeys, Verifier};
+use crate::identity::fault::TokenFault;
 use crate::identity::ring::Ring;
 use crate::identity::tokens::{Generation, NearTokens, TokenCache, TokenLookup};
 use crate::policy::agreement::{Cloud, Region};

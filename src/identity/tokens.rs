@@ -6,7 +6,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::clock::Now;
-use crate::identity::claims::{Claims, TokenFault, Verifier};
+use crate::identity::claims::{Claims, Verifier};
+use crate::identity::fault::TokenFault;
 
 /// The most that cached tokens may take together, in bytes.
 const CACHE_BYTES_MAX: u64 = 64 << 20;

@@ -1,14 +1,14 @@
 //! The examples of the RFCs: their signatures verify where the algorithm is supported, and their tokens prove nothing.
 
-use std::collections::HashMap;
-
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign::identity::claims::{Issuer, IssuerKeys, TokenFault, Verifier};
+use countersign::identity::claims::{Issuer, IssuerKeys, Verifier};
+use countersign::identity::fault::TokenFault;
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys::{self, ALGORITHMS, VerifyingKey};
+use countersign::identity::roles::RoleClaims;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -109,8 +109,7 @@ fn verifier(keys: Vec<VerifyingKey>) -> Verifier {
     Verifier {
         issuers: vec![issuer],
         partner_claim: "tid".to_owned(),
-        role_claims: Vec::new(),
-        role_values: HashMap::new(),
+        roles: RoleClaims::default(),
         leeway_seconds: 60,
     }
 }

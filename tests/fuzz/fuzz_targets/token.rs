@@ -9,6 +9,7 @@ use countersign::clock::Now;
 use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerKeys, Verifier};
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys;
+use countersign::identity::roles::RoleClaims;
 use countersign::identity::tokens::{Generation, NearTokens, TokenCache};
 use countersign::policy::id::Guid;
 use countersign::policy::role::NameTable;
@@ -58,8 +59,10 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
             },
         ],
         partner_claim: "tid".to_owned(),
-        role_claims: vec!["roles".to_owned(), "wids".to_owned()],
-        role_values: [("AdminAgent".to_owned(), vec![(None, agent)])].into(),
+        roles: RoleClaims {
+            names: vec!["roles".to_owned(), "wids".to_owned()],
+            values: [("AdminAgent".to_owned(), vec![(None, agent)])].into(),
+        },
         leeway_seconds: LEEWAY,
     }
 });

@@ -1,0 +1,35 @@
+//! The header of a token: its algorithm and its key.
+
+use jsonwebtoken::Algorithm;
+
+use crate::extract::json::{Document, Value};
+use crate::identity::claim;
+use crate::identity::fault::TokenFault::{self, Invalid};
+use crate::identity::keys::ALGORITHMS;
+
+/// Algorithm and key id of a header that asks for nothing unusual.
+pub fn read<'d>(header: &'d Document<'_>) -> Result<(Algorithm, Option<&'d str>), TokenFault> {
+    // What these ask for is not done here, and a reader that ignores `crit` reads another token than was signed.
+    if ["crit", "b64", "zip", "enc", "jwk", "jku", "x5u", "x5c"]
+        .iter()
+        .any(|name| header.member(0, name).is_some())
+    {
+        return Err(Invalid("the token's header asks for what is not accepted"));
+    }
+    let algorithm = claim::text(header, "alg")
+        .and_then(|name| ALGORITHMS.iter().find(|(known, _)| *known == name))
+        .ok_or(Invalid("the token's algorithm is not accepted"))?;
+    if let Some(node) = claim::member(header, "typ") {
+        let accepted = matches!(&header.node(node).value, Value::Text(text)
+            if ["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| text.eq_ignore_ascii_case(known)));
+        if !accepted {
+            return Err(Invalid("the token is of another type"));
+        }
+    }
+    let kid = match claim::member(header, "kid").map(|node| &header.node(node).value) {
+        None => None,
+        Some(Value::Text(text)) => Some(text.as_ref()),
+        Some(_) => return Err(Invalid("the token's key id is no text")),
+    };
+    Ok((algorithm.1, kid))
+}
