@@ -9,11 +9,11 @@ use jsonwebtoken::Algorithm;
 
 use crate::extract::json::{Document, Value};
 use crate::identity::fault::{Places, TokenFault};
+use crate::identity::{claim, header};
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
 use crate::identity::ring::Ring;
 use crate::identity::roles::RoleClaims;
-use crate::identity::{claim, header};
 use crate::policy::id::Guid;
 use crate::policy::role::NameSet;
 
@@ -113,10 +113,16 @@ impl Verifier {
             return Err(Invalid("the token's algorithm is not accepted"));
         }
         let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
-        let proves = |key: &VerifyingKey| {
-            let fits = key.kid.is_none() || key.kid.as_deref() == kid;
-            fits && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
-                && key.verifies(algorithm, signed, signature)
+        let fits = |key: &VerifyingKey| {
+            key.algorithms.contains(&algorithm)
+                && key.issuer.as_ref().is_none_or(|name| name.fits(iss, tenant))
+        };
+        let proves = |key: &VerifyingKey| key.verifies(algorithm, signed, signature);
+        let mut is_ambiguous = false;
+        let mut try_keys = |keys: &[VerifyingKey]| {
+            let tried = try_keys(keys, kid, fits, proves);
+            is_ambiguous |= tried == Tried::Ambiguous;
+            tried == Tried::Proved
         };
         let mut refused = None;
         let mut is_named = false;
@@ -125,10 +131,10 @@ impl Verifier {
             // What would be refused with the key as well is worth no fetch.
             let is_wanted = || self.judge(issuer, &claims, tenant, at).is_ok();
             let proved = match &issuer.keys {
-                IssuerKeys::Held(keys) => keys.iter().any(proves),
+                IssuerKeys::Held(keys) => try_keys(keys),
                 IssuerKeys::Published(ring) => match &ring.held().set {
                     Some(set) => {
-                        let proved = set.keys.iter().any(proves);
+                        let proved = try_keys(&set.keys);
                         match kid.is_none_or(|kid| set.names(kid)) {
                             true => is_named = true,
                             false if !proved && is_wanted() => unknown.add(place),
@@ -157,6 +163,9 @@ impl Verifier {
         }
         let wanted = if is_named { empty } else { empty.union(unknown) };
         match kid {
+            _ if wanted.is_empty() && is_ambiguous => {
+                Err(Invalid("the token names no key, and its issuer has several"))
+            }
             _ if wanted.is_empty() => Err(Invalid("the token's signature does not verify")),
             Some(_) => Err(KeyUnknown(wanted)),
             // No fetch would find what is not named.
@@ -210,6 +219,38 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+/// How a signature fared with the keys of an issuer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// A key verified it.
+    Proved,
+    /// No key that it may be of did.
+    Failed,
+    /// It names no key, and not every key was tried.
+    Ambiguous,
+}
+
+/// Tries the keys of the token's key id, and those without one. A token without a key id (RFC 7515 section 4.1.4 leaves
+/// it optional) can only be of the key that fits it where there is just one; several are not tried in turn, or each
+/// token without an id would cost as many signatures.
+fn try_keys(
+    keys: &[VerifyingKey],
+    kid: Option<&str>,
+    fits: impl Fn(&VerifyingKey) -> bool,
+    proves: impl Fn(&VerifyingKey) -> bool,
+) -> Tried {
+    let is_only = kid.is_none() && keys.iter().filter(|key| fits(key)).count() == 1;
+    let mut tried = Tried::Failed;
+    for key in keys {
+        match is_only || key.kid.is_none() || key.kid.as_deref() == kid {
+            true if fits(key) && proves(key) => return Tried::Proved,
+            false if kid.is_none() && fits(key) => tried = Tried::Ambiguous,
+            _ => {}
+        }
+    }
+    tried
 }
 
 /// The last second of the year 9999.

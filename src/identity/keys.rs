@@ -1,17 +1,19 @@
 //! Keys: what an issuer's tokens are verified with, read from PEM and JWK sets.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use serde_json::Value;
 
 use crate::identity::issuer::IssuerName;
 
-/// The algorithms that may be pinned: asymmetric ones only (RFC 7518 section 3.1, RFC 8037).
-pub const ALGORITHMS: [(&str, Algorithm); 4] = [
+/// The algorithms that may be pinned, by their names: asymmetric ones only (RFC 7518 section 3.1, RFC 8037). `Ed25519` is
+/// the newer name of the one kind of EdDSA that is supported here (RFC 9864 section 2.2).
+pub const ALGORITHMS: [(&str, Algorithm); 5] = [
     ("RS256", Algorithm::RS256),
     ("PS256", Algorithm::PS256),
     ("ES256", Algorithm::ES256),
     ("EdDSA", Algorithm::EdDSA),
+    ("Ed25519", Algorithm::EdDSA),
 ];
 
 /// The most keys of a set that are read: a key without `kid` is tried on every token.
@@ -134,7 +136,7 @@ pub fn from_jwks(text: &[u8]) -> Result<LoadedKeys, String> {
 
 fn read_key(member: &Value) -> Result<VerifyingKey, String> {
     let jwk: Jwk = serde_json::from_value(member.clone()).map_err(|error| format!("is no JWK: {error}"))?;
-    let algorithms = algorithms_of(&jwk)?;
+    let algorithms = algorithms_of(&jwk, member.get("alg").and_then(Value::as_str))?;
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| "holds what is not base64url")?;
     check(&key)?;
     let issuer = match member.get("issuer") {
@@ -222,8 +224,9 @@ const SMALL_ORDER: [&str; 7] = [
     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
 
-/// The algorithms that a JWK may verify: those of its type, narrowed by its `use`, `key_ops` and `alg`.
-fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
+/// The algorithms that a JWK may verify: those of its type, narrowed by its `use`, `key_ops` and `alg`. The library knows
+/// fewer names of algorithms, so that `alg` is read from the text.
+fn algorithms_of(jwk: &Jwk, alg: Option<&str>) -> Result<Vec<Algorithm>, String> {
     if jwk.common.public_key_use.as_ref().is_some_and(|public_use| *public_use != PublicKeyUse::Signature) {
         return Err("is not for signatures".to_owned());
     }
@@ -242,13 +245,9 @@ fn algorithms_of(jwk: &Jwk) -> Result<Vec<Algorithm>, String> {
         // A symmetric key in a public set would let every reader of the set sign tokens.
         _ => return Err("is of no type that is accepted: RSA, P-256, Ed25519".to_owned()),
     };
-    let named = match jwk.common.key_algorithm {
-        None => return Ok(of_type.to_vec()),
-        Some(KeyAlgorithm::RS256) => Algorithm::RS256,
-        Some(KeyAlgorithm::PS256) => Algorithm::PS256,
-        Some(KeyAlgorithm::ES256) => Algorithm::ES256,
-        Some(KeyAlgorithm::EdDSA) => Algorithm::EdDSA,
-        Some(_) => return Err("names an algorithm that is not accepted".to_owned()),
+    let Some(alg) = alg else { return Ok(of_type.to_vec()) };
+    let Some((_, named)) = ALGORITHMS.into_iter().find(|(name, _)| *name == alg) else {
+        return Err("names an algorithm that is not accepted".to_owned());
     };
     match of_type.contains(&named) {
         true => Ok(vec![named]),
@@ -277,6 +276,7 @@ mod tests {
         let point = URL_SAFE_NO_PAD.encode([7; 32]);
         let ec = |kid: &str| json!({ "kty": "EC", "crv": "P-256", "x": point, "y": point, "kid": kid });
         let rsa = |n: String| json!({ "kty": "RSA", "n": n, "e": "AQAB" });
+        let ed = |curve: &str| json!({ "kty": "OKP", "crv": curve, "x": point });
         let with = |mut key: Value, name: &str, value: Value| {
             key[name] = value;
             key
@@ -293,7 +293,22 @@ mod tests {
             ("for an encryption", with(ec("a"), "use", json!("enc")), Some("not for signatures")),
             ("for signing", with(ec("a"), "key_ops", json!(["sign"])), Some("not for verifying")),
             ("of another algorithm", with(ec("a"), "alg", json!("RS256")), Some("another key type")),
-            ("of an algorithm not known", with(ec("a"), "alg", json!("ES999")), Some("")),
+            (
+                "of an algorithm not known",
+                with(ec("a"), "alg", json!("ES999")),
+                Some("algorithm that is not accepted"),
+            ),
+            ("of an algorithm that is a number", with(ec("a"), "alg", json!(7)), Some("is no JWK")),
+            ("of an algorithm that is null", with(ec("a"), "alg", json!(null)), None),
+            ("Ed25519 by its older name", with(ed("Ed25519"), "alg", json!("EdDSA")), None),
+            ("Ed25519 by its newer name", with(ed("Ed25519"), "alg", json!("Ed25519")), None),
+            ("Ed25519 in small letters", with(ed("Ed25519"), "alg", json!("ed25519")), Some("not accepted")),
+            ("Ed448 by its newer name", with(ed("Ed448"), "alg", json!("Ed448")), Some("")),
+            (
+                "P-256 that calls itself Ed25519",
+                with(ec("a"), "alg", json!("Ed25519")),
+                Some("another key type"),
+            ),
             ("weak RSA", rsa(number(2047)), Some("has 2047 bits")),
             ("huge RSA", rsa(number(8193)), Some("has 8193 bits")),
             ("empty RSA", rsa(String::new()), Some("has 0 bits")),

@@ -126,7 +126,7 @@ enum How {
     OtherCase,
 }
 
-/// The keys of a stage: a P-256, an RSA and an Ed25519 key in its set, and one that is in no set.
+/// The keys of a stage: a P-256, two RSA and an Ed25519 key in its set, and one that is in no set.
 pub struct Mint {
     rsa: Issuer,
     ed25519: Issuer,
@@ -141,7 +141,8 @@ impl Mint {
             ed25519: Issuer::fresh(IssuerAlgorithm::EdDsa, "e1"),
             stranger: Issuer::fresh(IssuerAlgorithm::Es256, "k1"),
         };
-        let set = json!({ "keys": [stage.issuer.jwk(), mint.rsa.jwk(), mint.ed25519.jwk()] });
+        let other_rsa = Issuer::fresh(IssuerAlgorithm::Rs256, "r2").jwk();
+        let set = json!({ "keys": [stage.issuer.jwk(), mint.rsa.jwk(), other_rsa, mint.ed25519.jwk()] });
         std::fs::write(stage.path("keys.json"), set.to_string()).unwrap();
         assert_eq!(stage.reload().status, 200);
         mint

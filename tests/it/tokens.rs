@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use countersign::standin::{Issuer, IssuerAlgorithm};
+use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -111,11 +112,15 @@ impl Write for Log {
 
 #[test]
 fn every_pinned_algorithm_is_verified_once_and_then_cached() {
-    for (algorithm, name) in [
-        (IssuerAlgorithm::Rs256, "RS256"),
-        (IssuerAlgorithm::Ps256, "PS256"),
-        (IssuerAlgorithm::Es256, "ES256"),
-        (IssuerAlgorithm::EdDsa, "EdDSA"),
+    for (algorithm, pinned, name) in [
+        (IssuerAlgorithm::Rs256, "RS256", "RS256"),
+        (IssuerAlgorithm::Ps256, "PS256", "PS256"),
+        (IssuerAlgorithm::Es256, "ES256", "ES256"),
+        // One algorithm by two names (RFC 9864).
+        (IssuerAlgorithm::EdDsa, "EdDSA", "EdDSA"),
+        (IssuerAlgorithm::EdDsa, "EdDSA", "Ed25519"),
+        (IssuerAlgorithm::EdDsa, "Ed25519", "EdDSA"),
+        (IssuerAlgorithm::EdDsa, "Ed25519", "Ed25519"),
     ] {
         for pem in [false, true] {
             let stage = Stage::start();
@@ -127,11 +132,13 @@ fn every_pinned_algorithm_is_verified_once_and_then_cached() {
             let text = std::fs::read_to_string(&path).unwrap();
             let key = if pem { "pem_file: keys.pem" } else { "jwks_file: keys.json" };
             let text =
-                text.replace("[RS256, ES256]", &format!("[{name}]")).replace("jwks_file: keys.json", key);
+                text.replace("[RS256, ES256]", &format!("[{pinned}]")).replace("jwks_file: keys.json", key);
             std::fs::write(&path, text).unwrap();
             let reloaded = stage.reload();
             assert_eq!(reloaded.status, 200, "{name}: {}", String::from_utf8_lossy(&reloaded.body));
-            let token = format!("Bearer {}", issuer.token(&Stage::claims(PARTNER, &["AdminAgent"])));
+            let header = json!({ "alg": name, "kid": "fresh", "typ": "JWT" });
+            let claims = Stage::claims(PARTNER, &["AdminAgent"]);
+            let token = format!("Bearer {}", issuer.token_with_header(&header, &claims));
             for _ in 0..3 {
                 assert_eq!(
                     stage.order(CUSTOMER, &[("Authorization", &token)]).status,

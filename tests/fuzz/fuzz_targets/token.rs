@@ -137,8 +137,9 @@ fn tampered(token: String, signer: usize, how: u8, at: usize, claims: &str) -> S
 fn check(proved: &Claims, signer: usize, header: &str, claims: &str) {
     let header: Value = serde_json::from_str(header).expect("a header that is accepted is JSON");
     let claims: Value = serde_json::from_str(claims).expect("claims that are accepted are JSON");
-    assert_eq!(header["alg"], ["ES256", "RS256", "EdDSA", ""][signer], "algorithm");
-    for name in ["crit", "b64", "jwk", "jku", "x5u"] {
+    let names: &[&str] = [&["ES256"][..], &["RS256"], &["EdDSA", "Ed25519"], &[]][signer];
+    assert!(header["alg"].as_str().is_some_and(|name| names.contains(&name)), "algorithm");
+    for name in ["crit", "b64", "jwk"] {
         assert_eq!(header.get(name), None, "a header that asks for more");
     }
     let tid = claims["tid"].as_str().and_then(Guid::parse).expect("a tenant");
