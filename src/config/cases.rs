@@ -7,10 +7,11 @@ use jiff::Timestamp;
 
 use crate::agreements::file::Ledger;
 use crate::config::agreements::ledger;
-use crate::config::identity::{built_in_roles, partner};
+use crate::config::identity::partner;
 use crate::config::node::{Node, Value};
 use crate::config::policy::{self, CompiledPolicy, PartnerFacts};
 use crate::config::read::{Reader, Section};
+use crate::config::roles::built_in_roles;
 use crate::identity::Partners;
 use crate::judge::{Known, Question};
 use crate::policy::Policy;

@@ -9,39 +9,22 @@ use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
 use crate::config::policy::PartnerFacts;
 use crate::config::read::{Reader, Section, read_text, resolve};
+use crate::config::roles;
 use crate::identity::claims::{Issuer, Verifier};
 use crate::identity::fault::ISSUERS_MAX;
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::ALGORITHMS;
-use crate::identity::roles::{RoleClaims, RoleValues, role_value};
 use crate::identity::{DefaultPartner, Partner, Partners};
 use crate::policy::agreement::Cloud;
 use crate::policy::facts::{Country, PartnerKind, Profile};
 use crate::policy::id::{Guid, MpnId};
 use crate::policy::role::{GLOBAL_ADMIN, NameSet, NameTable};
 
-/// Role values that a configuration without `identity.roles` understands.
-const DEFAULT_ROLES: [(&str, &[&str]); 3] = [
-    // The role template id of the global administrator in `wids` claims (Microsoft Entra, access token claims).
-    (GLOBAL_ADMIN, &["62e90394-69f5-4237-9190-012177145e10", "GlobalAdmin"]),
-    ("admin_agent", &["AdminAgent"]),
-    ("sales_agent", &["SalesAgent"]),
-];
-
 /// Reads `identity`.
 pub fn identity(section: &Section<'_>, folder: &Path) -> Option<(Verifier, NameTable)> {
     let reader = section.reader();
     let leeway = section.get("leeway", |node| reader.duration(node)).unwrap_or(Duration::from_secs(60));
-    let (roles, role_values) = match section.node("roles") {
-        None => default_roles(),
-        Some(node) => role_table(reader, node)?,
-    };
-    let (partner_claim, role_claims) = section.nested("claims", |claims| {
-        let partner = claims.get("partner", |node| reader.text(node));
-        let roles = claims.get("roles", |node| reader.list(node, |item| reader.text(item)));
-        let default = || ["roles", "wids", "groups"].map(str::to_owned).to_vec();
-        (partner.unwrap_or_else(|| "tid".to_owned()), roles.unwrap_or_else(default))
-    })?;
+    let (partner_claim, role_claims, roles) = roles::claims_and_roles(section)?;
     let issuers =
         section.require("issuers", |node| reader.list(node, |item| issuer(reader, item, folder)))?;
     if issuers.len() > ISSUERS_MAX {
@@ -49,54 +32,7 @@ pub fn identity(section: &Section<'_>, folder: &Path) -> Option<(Verifier, NameT
         return None;
     }
     let leeway_seconds = leeway.as_secs() as i64;
-    let role_claims = RoleClaims { names: role_claims, values: role_values };
     Some((Verifier { issuers, partner_claim, roles: role_claims, leeway_seconds }, roles))
-}
-
-/// The names of the built-in roles.
-pub fn built_in_roles() -> NameTable {
-    default_roles().0
-}
-
-fn default_roles() -> (NameTable, RoleValues) {
-    let (mut table, mut values) = (NameTable::default(), RoleValues::new());
-    for (role, meaning) in DEFAULT_ROLES {
-        let set = table.intern(role).expect("three roles fit");
-        for value in meaning {
-            values.entry((*value).to_owned()).or_default().push((None, set));
-        }
-    }
-    (table, values)
-}
-
-fn role_table(reader: &Reader, node: &Node) -> Option<(NameTable, RoleValues)> {
-    let (mut table, mut values) = (NameTable::default(), RoleValues::new());
-    // The built-in names can be asked by rules whether or not a value stands for them.
-    for (role, _) in DEFAULT_ROLES {
-        table.intern(role);
-    }
-    for (key, meaning) in reader.map(node)? {
-        let Some(set) = table.intern(&key.text) else {
-            reader.error(key.span, "there are more than 64 roles", None);
-            return None;
-        };
-        reader.list(meaning, |item| {
-            // A group has another id in every tenant: such a value counts in one tenant only.
-            let (tenant, value) = match item.get("value") {
-                None => (None, reader.text(item)?),
-                Some(_) => {
-                    let section = reader.section(item)?;
-                    let tenant = section.require("tenant", |node| reader.guid(node));
-                    let value = section.require("value", |node| reader.text(node));
-                    section.finish();
-                    (Some(tenant?), value?)
-                }
-            };
-            values.entry(role_value(&value).into_owned()).or_default().push((tenant, set));
-            Some(())
-        })?;
-    }
-    Some((table, values))
 }
 
 fn issuer(reader: &Reader, node: &Node, folder: &Path) -> Option<Issuer> {

@@ -12,6 +12,7 @@ pub mod problem;
 pub mod read;
 pub mod reads;
 pub mod resources;
+pub mod roles;
 pub mod service;
 pub mod sources;
 pub mod texts;
@@ -159,7 +160,7 @@ fn read(
     let admin = section.nested("admin", |admin| network::admin(admin, folder)).flatten();
     let identity = section.nested("identity", |identity| identity::identity(identity, folder)).flatten();
     // Where roles could not be read, the built-in names stand in so that the rules are read all the same.
-    let roles = identity.as_ref().map_or_else(identity::built_in_roles, |(_, roles)| roles.clone());
+    let roles = identity.as_ref().map_or_else(roles::built_in_roles, |(_, roles)| roles.clone());
     let partners = section.nested("partners", |partners| {
         identity::partners(partners, folder, variables, &roles, upstream.as_ref())
     });

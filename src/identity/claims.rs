@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 
 use crate::extract::json::{Document, Value};
+use crate::identity::claim::{self, ClaimPath};
 use crate::identity::fault::{Places, TokenFault};
-use crate::identity::{claim, header};
+use crate::identity::header;
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
 use crate::identity::ring::Ring;
@@ -50,7 +51,7 @@ pub struct Verifier {
     /// Accepted issuers.
     pub issuers: Vec<Issuer>,
     /// The claim that holds the partner's tenant.
-    pub partner_claim: String,
+    pub partner_claim: ClaimPath,
     /// The claims that hold roles.
     pub roles: RoleClaims,
     /// Clock difference that is forgiven, in seconds.
@@ -100,7 +101,9 @@ impl Verifier {
             Document::parse(&payload_json).map_err(|_| Invalid("the token's claims are not JSON"))?;
         let (algorithm, kid) = header::read(&header_document)?;
 
-        let tenant = claim::text(&claims, &self.partner_claim)
+        let tenant = self
+            .partner_claim
+            .text(&claims)
             .and_then(Guid::parse)
             .ok_or(Invalid("the token names no partner tenant"))?;
         let iss = claim::text(&claims, "iss").ok_or(Invalid("the token has no issuer"))?;
@@ -202,7 +205,9 @@ impl Verifier {
     /// The partner and roles that claims name, without any proof: to explain what a token would be worth.
     pub fn read_unproved(&self, claims_json: &[u8]) -> Result<(Guid, Option<NameSet>), TokenFault> {
         let claims = Document::parse(claims_json).map_err(|_| Invalid("the claims are not JSON"))?;
-        let tenant = claim::text(&claims, &self.partner_claim)
+        let tenant = self
+            .partner_claim
+            .text(&claims)
             .and_then(Guid::parse)
             .ok_or(Invalid("the claims name no partner tenant"))?;
         Ok((tenant, self.roles.of(&claims, tenant)?))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::extract::json::{Document, Value};
-use crate::identity::claim;
+use crate::identity::claim::ClaimPath;
 use crate::identity::fault::TokenFault::{self, Invalid};
 use crate::policy::id::Guid;
 use crate::policy::role::NameSet;
@@ -23,8 +23,8 @@ pub fn role_value(value: &str) -> Cow<'_, str> {
 /// The claims that hold roles.
 #[derive(Clone, Debug, Default)]
 pub struct RoleClaims {
-    /// Their names.
-    pub names: Vec<String>,
+    /// Where they stand.
+    pub paths: Vec<ClaimPath>,
     /// What their values mean.
     pub values: RoleValues,
 }
@@ -33,8 +33,8 @@ impl RoleClaims {
     /// The roles of a token; `None` where it has none of these claims.
     pub fn of(&self, claims: &Document<'_>, tenant: Guid) -> Result<Option<NameSet>, TokenFault> {
         let mut roles = None;
-        for name in &self.names {
-            let Some(node) = claim::member(claims, name) else { continue };
+        for path in &self.paths {
+            let Some(node) = path.find(claims) else { continue };
             if claims.node(node).value == Value::Null {
                 continue;
             }

@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::identity::claim::ClaimPath;
 use countersign::identity::claims::{Issuer, IssuerKeys, Verifier};
 use countersign::identity::fault::TokenFault;
 use countersign::identity::issuer::IssuerName;
@@ -108,7 +109,7 @@ fn verifier(keys: Vec<VerifyingKey>) -> Verifier {
     };
     Verifier {
         issuers: vec![issuer],
-        partner_claim: "tid".to_owned(),
+        partner_claim: ClaimPath::top("tid"),
         roles: RoleClaims::default(),
         leeway_seconds: 60,
     }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use countersign::clock::Now;
+use countersign::identity::claim::ClaimPath;
 use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerKeys, Verifier};
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys;
@@ -58,9 +59,9 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
                 keys: IssuerKeys::Held(keys::from_pem(&SIGNERS[2].public_pem()).expect("a key").keys),
             },
         ],
-        partner_claim: "tid".to_owned(),
+        partner_claim: ClaimPath::top("tid"),
         roles: RoleClaims {
-            names: vec!["roles".to_owned(), "wids".to_owned()],
+            paths: ["roles", "wids"].map(ClaimPath::top).to_vec(),
             values: [("AdminAgent".to_owned(), vec![(None, agent)])].into(),
         },
         leeway_seconds: LEEWAY,

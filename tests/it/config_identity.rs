@@ -1,0 +1,84 @@
+//! What `check` says of the claims of tokens and of what their values mean.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The shipped configuration, and its folder.
+fn shipped() -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for name in ["keys.json", "agreements.yaml"] {
+        std::fs::copy(shipped.join(name), folder.path().join(name)).unwrap();
+    }
+    (folder, std::fs::read_to_string(shipped.join("countersign.yaml")).unwrap())
+}
+
+fn check(change: (&str, &str)) -> (Output, String) {
+    let (folder, good) = shipped();
+    let (from, to) = change;
+    assert!(good.contains(from), "{from}");
+    let file = folder.path().join("countersign.yaml");
+    std::fs::write(&file, good.replacen(from, to, 1)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["check", "--config", file.to_str().unwrap()])
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs");
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, report)
+}
+
+/// One fault a row: keys of `identity`, what is said of them, and the text that is pointed at.
+const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "claims: { partner: \"/a~\" }",
+        "`/a~` is neither the name of a claim nor a JSON pointer to one",
+        "\"/a~\"",
+    ),
+    ("claims: { roles: [roles, \"/a//b\"] }", "`/a//b` is neither the name", "\"/a//b\""),
+];
+
+#[test]
+fn every_fault_of_identity_says_where_what_and_what_instead() {
+    for (keys, message, at) in FAULTS {
+        let (output, report) = check(("identity:\n", &format!("identity:\n  {keys}\n")));
+        assert_eq!(output.status.code(), Some(1), "{keys}\n{report}");
+        assert!(report.contains(message), "{keys}: expected `{message}`\n{report}");
+        let column = format!("  {keys}").find(at).unwrap_or_else(|| panic!("{at} in {keys}")) + 1;
+        let line = shipped().1.lines().position(|line| line == "identity:").unwrap() + 2;
+        assert!(
+            report.contains(&format!("countersign.yaml:{line}:{column}")),
+            "{keys}: expected {line}:{column}\n{report}"
+        );
+    }
+}
+
+/// One warning a row: keys of `identity`, and what is said of them; nothing where the text is empty.
+const WARNINGS: &[(&str, &str)] = &[
+    (
+        "claims: { roles: [realm_access.roles] }",
+        "write `/realm_access/roles` for a member inside a claim, or `/realm_access.roles`",
+    ),
+    ("claims: { partner: ctx.tenant }", "`ctx.tenant` is the name of one claim at the top of the token"),
+    ("claims: { roles: [\"https://example.com/roles\", \"urn:x.y:roles\", example.com/roles] }", ""),
+    ("claims: { roles: [/realm_access/roles, /realm_access.roles] }", ""),
+];
+
+#[test]
+fn what_may_not_be_meant_is_warned_of() {
+    for (keys, message) in WARNINGS {
+        let (output, report) = check(("identity:\n", &format!("identity:\n  {keys}\n")));
+        assert_eq!(output.status.code(), Some(0), "{keys}\n{report}");
+        let (_, plain) = check(("identity:\n", "identity:\n"));
+        match message.is_empty() {
+            true => assert_eq!(
+                report.matches("warning").count(),
+                plain.matches("warning").count(),
+                "{keys}\n{report}"
+            ),
+            false => assert!(report.contains(message), "{keys}: expected `{message}`\n{report}"),
+        }
+    }
+}

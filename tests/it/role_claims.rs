@@ -1,0 +1,67 @@
+//! Roles over real sockets: where they stand in a token, and what their values mean there.
+
+use serde_json::{Value, json};
+
+use crate::http::Answer;
+use crate::stage::{CUSTOMER, PARTNER, Stage, UNSIGNED};
+
+/// A stage whose `identity` has further keys, given as lines.
+pub fn with_identity(keys: &str) -> Stage {
+    Stage::edited("", |text, _| text.replace("identity:\n", &format!("identity:\n{keys}")))
+}
+
+/// An order with a token of a partner whose claims differ from an ordinary one's: `null` leaves a claim out.
+pub fn order(stage: &Stage, partner: &str, changes: &Value) -> Answer {
+    let mut claims = Stage::claims(partner, &[]);
+    claims.as_object_mut().unwrap().remove("roles");
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value.clone(),
+        }
+    }
+    let token = format!("Bearer {}", stage.issuer.token(&claims));
+    stage.order(CUSTOMER, &[("Authorization", &token)])
+}
+
+/// The roles that the upstream was told of, where it saw the order.
+pub fn told(stage: &Stage) -> Option<String> {
+    let seen = stage.standin.recorded();
+    let headers = &seen.last()?.headers;
+    let (_, value) = headers.iter().find(|(name, _)| name == "countersign-roles")?;
+    Some(String::from_utf8(value.clone()).unwrap())
+}
+
+#[test]
+fn tenant_and_roles_are_found_by_json_pointer() {
+    let stage = with_identity("  claims: { partner: /ctx/tenant, roles: [/realm_access/roles, /list/1] }\n");
+    let ctx = json!({ "tenant": PARTNER, "roles": ["AdminAgent"] });
+    for (claims, roles) in [
+        (json!({ "ctx": ctx, "realm_access": { "roles": ["SalesAgent"] } }), Some("sales_agent")),
+        (json!({ "ctx": ctx, "tid": null, "realm_access": { "roles": "SalesAgent" } }), Some("sales_agent")),
+        (json!({ "ctx": ctx, "list": ["GlobalAdmin", "AdminAgent"] }), Some("admin_agent")),
+        (
+            json!({ "ctx": ctx, "realm_access": { "roles": ["x"] }, "list": [[], ["SalesAgent"]] }),
+            Some("sales_agent"),
+        ),
+        (json!({ "ctx": ctx, "realm_access.roles": ["SalesAgent"] }), None),
+        (json!({ "ctx": ctx, "realm_access": { "Roles": ["SalesAgent"] } }), None),
+        (json!({ "ctx": ctx, "realm_access": ["SalesAgent"] }), None),
+        (json!({ "ctx": ctx, "roles": ["SalesAgent"] }), None),
+    ] {
+        let answer = order(&stage, PARTNER, &claims);
+        match roles {
+            Some(_) => assert_eq!(answer.status, 201, "{claims}"),
+            None => assert_eq!(answer.reason(), "role_missing", "{claims}"),
+        }
+        assert_eq!(told(&stage).as_deref(), roles, "{claims}");
+    }
+    for claims in [
+        json!({ "realm_access": { "roles": ["SalesAgent"] } }),
+        json!({ "ctx": PARTNER, "realm_access": { "roles": ["SalesAgent"] } }),
+        json!({ "ctx": { "tenant": UNSIGNED }, "realm_access": { "roles": ["SalesAgent"] } }),
+        json!({ "ctx": ctx, "realm_access": { "roles": [{ "name": "SalesAgent" }] } }),
+    ] {
+        assert_eq!(order(&stage, PARTNER, &claims).reason(), "token_invalid", "{claims}");
+    }
+}
