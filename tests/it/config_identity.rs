@@ -30,6 +30,8 @@ fn check(change: (&str, &str)) -> (Output, String) {
     (output, report)
 }
 
+const TENANT: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a01";
+
 /// One fault a row: keys of `identity`, what is said of them, and the text that is pointed at.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
@@ -38,16 +40,43 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "\"/a~\"",
     ),
     ("claims: { roles: [roles, \"/a//b\"] }", "`/a//b` is neither the name", "\"/a//b\""),
+    (
+        "claims: { roles: [wids, groups] }, roles: { sales_agent: [SalesAgents] }",
+        "no claim can hold `SalesAgents`: in `wids`, `groups` only ids count",
+        "SalesAgents",
+    ),
+    (
+        "claims: { roles: [/wids, groups] }, roles: { sales_agent: [{ tenant: TENANT, value: SalesAgents }] }",
+        "write `{ claim: wids, value: SalesAgents }` to let it count there all the same",
+        "SalesAgents",
+    ),
+    ("claims: { roles: [] }, roles: { sales_agent: [x] }", "`identity.claims.roles` is empty", "x]"),
+    (
+        "roles: { sales_agent: [{ claim: group, value: SalesAgents }] }",
+        "`group` is not among `identity.claims.roles`",
+        "group,",
+    ),
+    ("roles: { sales_agent: [{ claim: groups }] }", "expected a text", "{ claim"),
+    (
+        "roles: { sales_agent: [{ value: SalesAgents }] }",
+        "the value is for no tenant and no claim",
+        "{ value",
+    ),
+    ("roles: { sales_agent: [{ tenant: x, value: SalesAgents }] }", "expected a tenant id", "x,"),
 ];
 
 #[test]
 fn every_fault_of_identity_says_where_what_and_what_instead() {
     for (keys, message, at) in FAULTS {
+        let keys = &keys.replace("TENANT", TENANT).replace("}, roles", "}\n  roles");
         let (output, report) = check(("identity:\n", &format!("identity:\n  {keys}\n")));
         assert_eq!(output.status.code(), Some(1), "{keys}\n{report}");
         assert!(report.contains(message), "{keys}: expected `{message}`\n{report}");
-        let column = format!("  {keys}").find(at).unwrap_or_else(|| panic!("{at} in {keys}")) + 1;
-        let line = shipped().1.lines().position(|line| line == "identity:").unwrap() + 2;
+        let place = keys.find(at).unwrap_or_else(|| panic!("{at} in {keys}"));
+        let begin = keys[..place].rfind('\n').map_or(0, |end| end + 1);
+        let column = place - begin + if begin == 0 { 3 } else { 1 };
+        let line =
+            shipped().1.lines().position(|line| line == "identity:").unwrap() + 2 + usize::from(begin > 0);
         assert!(
             report.contains(&format!("countersign.yaml:{line}:{column}")),
             "{keys}: expected {line}:{column}\n{report}"
@@ -64,11 +93,18 @@ const WARNINGS: &[(&str, &str)] = &[
     ("claims: { partner: ctx.tenant }", "`ctx.tenant` is the name of one claim at the top of the token"),
     ("claims: { roles: [\"https://example.com/roles\", \"urn:x.y:roles\", example.com/roles] }", ""),
     ("claims: { roles: [/realm_access/roles, /realm_access.roles] }", ""),
+    ("claims: { roles: [groups, wids] }", "nobody holds `admin_agent` or `sales_agent`"),
+    ("claims: { roles: [groups, /realm_access/roles] }", ""),
+    (
+        "roles: { sales_agent: [{ claim: groups, value: SalesAgents }, { claim: wids, tenant: TENANT, value: x }] }",
+        "",
+    ),
 ];
 
 #[test]
 fn what_may_not_be_meant_is_warned_of() {
     for (keys, message) in WARNINGS {
+        let keys = keys.replace("TENANT", TENANT);
         let (output, report) = check(("identity:\n", &format!("identity:\n  {keys}\n")));
         assert_eq!(output.status.code(), Some(0), "{keys}\n{report}");
         let (_, plain) = check(("identity:\n", "identity:\n"));

@@ -65,3 +65,36 @@ fn tenant_and_roles_are_found_by_json_pointer() {
         assert_eq!(order(&stage, PARTNER, &claims).reason(), "token_invalid", "{claims}");
     }
 }
+
+#[test]
+fn names_of_roles_count_in_roles_and_where_the_mapping_says_so() {
+    let stage = with_identity("");
+    const GLOBAL_ADMIN: &str = "62e90394-69f5-4237-9190-012177145e10";
+    for (claims, roles) in [
+        (json!({ "roles": ["SalesAgent"] }), Some("sales_agent")),
+        (json!({ "groups": ["SalesAgent"] }), None),
+        (json!({ "wids": ["SalesAgent"] }), None),
+        (json!({ "groups": ["GlobalAdmin", "AdminAgent"], "wids": "AdminAgent" }), None),
+        (json!({ "groups": ["AdminAgent"], "roles": ["SalesAgent"] }), Some("sales_agent")),
+        (json!({ "wids": [GLOBAL_ADMIN] }), Some("global_admin")),
+        (json!({ "roles": [GLOBAL_ADMIN] }), Some("global_admin")),
+    ] {
+        let answer = order(&stage, PARTNER, &claims);
+        assert_eq!(told(&stage).as_deref(), roles, "{claims}: {}", answer.status);
+    }
+    let stage = with_identity(&format!(
+        "  roles:\n    sales_agent: [{{ claim: groups, value: Sellers }}, \
+         {{ claim: groups, tenant: {PARTNER}, value: Locals }}, {{ claim: groups, tenant: {UNSIGNED}, value: Others }}]\n"
+    ));
+    for (claims, roles) in [
+        (json!({ "groups": ["Sellers"] }), Some("sales_agent")),
+        (json!({ "groups": ["Locals"] }), Some("sales_agent")),
+        (json!({ "groups": ["Others"] }), None),
+        (json!({ "groups": ["sellers"] }), None),
+        (json!({ "roles": ["Sellers", "Locals"] }), None),
+        (json!({ "wids": ["Sellers"] }), None),
+    ] {
+        let answer = order(&stage, PARTNER, &claims);
+        assert_eq!(told(&stage).as_deref(), roles, "{claims}: {}", answer.status);
+    }
+}

@@ -10,7 +10,7 @@ use countersign::identity::claim::ClaimPath;
 use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerKeys, Verifier};
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys;
-use countersign::identity::roles::RoleClaims;
+use countersign::identity::roles::{Meaning, RoleClaims};
 use countersign::identity::tokens::{Generation, NearTokens, TokenCache};
 use countersign::policy::id::Guid;
 use countersign::policy::role::NameTable;
@@ -62,7 +62,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         partner_claim: ClaimPath::top("tid"),
         roles: RoleClaims {
             paths: ["roles", "wids"].map(ClaimPath::top).to_vec(),
-            values: [("AdminAgent".to_owned(), vec![(None, agent)])].into(),
+            values: [("AdminAgent".to_owned(), vec![Meaning { roles: agent, tenant: None, claim: None }])].into(),
         },
         leeway_seconds: LEEWAY,
     }
@@ -167,5 +167,5 @@ fn check(proved: &Claims, signer: usize, header: &str, claims: &str) {
         other => agent(other),
     };
     let has_role = proved.roles.is_some_and(|roles| roles != countersign::policy::role::NameSet::EMPTY);
-    assert_eq!(has_role, holds("roles") || holds("wids"), "roles");
+    assert_eq!(has_role, holds("roles"), "roles");
 }
