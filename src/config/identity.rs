@@ -124,6 +124,14 @@ pub fn partners(
         let tree = read_file(reader, node, folder, variables)?;
         add(tree.get("partners").unwrap_or(&tree))
     });
+    let mut defaults = partners.known.values().filter(|partner| !partner.roles.is_empty()).count();
+    defaults += usize::from(partners.unlisted.is_some_and(|default| !default.roles.is_empty()));
+    if defaults > 0 {
+        let count = if defaults == 1 { "1 entry has".to_owned() } else { format!("{defaults} entries have") };
+        let message = format!("{count} `roles`: a token without any role claim gets them");
+        let hint = "leave them out where tokens say their roles; then such a token sells nothing".to_owned();
+        reader.warning(section.span, message, Some(hint));
+    }
     if let Some(billing) = partners.billing
         && partners.find(billing).is_none()
     {

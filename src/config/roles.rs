@@ -3,7 +3,7 @@
 use crate::config::node::Node;
 use crate::config::read::{Reader, Section, quoted};
 use crate::identity::claim::ClaimPath;
-use crate::identity::roles::{Meaning, RoleClaims, RoleValues, role_value, takes_names};
+use crate::identity::roles::{GroupsOverage, Meaning, RoleClaims, RoleValues, role_value, takes_names};
 use crate::policy::id::Guid;
 use crate::policy::role::{GLOBAL_ADMIN, NameTable};
 
@@ -35,7 +35,10 @@ pub fn claims_and_roles(section: &Section<'_>) -> Option<(ClaimPath, RoleClaims,
         }
         (None, _) => default_roles(),
     };
-    Some((partner, RoleClaims { paths, values }, roles))
+    let overage = section
+        .get("groups_overage", |node| reader.choice(node, GroupsOverage::parse, &["deny", "default_roles"]));
+    let overage = overage.unwrap_or(GroupsOverage::Deny);
+    Some((partner, RoleClaims { paths, values, overage }, roles))
 }
 
 /// Where a claim stands.

@@ -14,7 +14,7 @@ use crate::identity::header;
 use crate::identity::issuer::IssuerName;
 use crate::identity::keys::VerifyingKey;
 use crate::identity::ring::Ring;
-use crate::identity::roles::RoleClaims;
+use crate::identity::roles::{RoleClaims, TokenRoles};
 use crate::policy::id::Guid;
 use crate::policy::role::NameSet;
 
@@ -63,8 +63,8 @@ pub struct Verifier {
 pub struct Claims {
     /// The partner's tenant.
     pub tenant: Guid,
-    /// Its roles; `None` where the token has none of the configured claims.
-    pub roles: Option<NameSet>,
+    /// Its roles.
+    pub roles: TokenRoles,
     /// When it expires, in seconds since 1970.
     pub expires: i64,
     /// Before when it is not valid, likewise.
@@ -202,7 +202,7 @@ impl Verifier {
         Ok(read)
     }
 
-    /// The partner and roles that claims name, without any proof: to explain what a token would be worth.
+    /// The partner that claims name, and the roles, `None` for those of its entry; without any proof: to explain what a token would be worth.
     pub fn read_unproved(&self, claims_json: &[u8]) -> Result<(Guid, Option<NameSet>), TokenFault> {
         let claims = Document::parse(claims_json).map_err(|_| Invalid("the claims are not JSON"))?;
         let tenant = self
@@ -210,7 +210,7 @@ impl Verifier {
             .text(&claims)
             .and_then(Guid::parse)
             .ok_or(Invalid("the claims name no partner tenant"))?;
-        Ok((tenant, self.roles.of(&claims, tenant)?))
+        Ok((tenant, self.roles.of(&claims, tenant)?.held))
     }
 
     /// Whether verified claims hold at a moment.

@@ -89,7 +89,7 @@ impl Partners {
         let billing = self.billing.unwrap_or(claims.tenant);
         let mut billing = self.find(billing).ok_or(Reason::PartnerUnlisted)?.profile;
         billing.region = self.region.or(billing.region);
-        let roles = claims.roles.unwrap_or(partner.roles);
+        let roles = claims.roles.held.unwrap_or(partner.roles);
         Ok(Caller { partner: partner.profile, billing, roles })
     }
 }

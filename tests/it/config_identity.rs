@@ -62,6 +62,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "the value is for no tenant and no claim",
         "{ value",
     ),
+    ("groups_overage: allow", "expected one of `deny`, `default_roles`", "allow"),
     ("roles: { sales_agent: [{ tenant: x, value: SalesAgents }] }", "expected a tenant id", "x,"),
 ];
 
@@ -116,5 +117,34 @@ fn what_may_not_be_meant_is_warned_of() {
             ),
             false => assert!(report.contains(message), "{keys}: expected `{message}`\n{report}"),
         }
+    }
+}
+
+#[test]
+fn default_roles_are_warned_of_once() {
+    for (change, message) in [
+        (("country: DE }", "country: DE, roles: [sales_agent] }"), "1 entry has `roles`"),
+        (
+            (
+                "country: DE, mpn_id: \"5139005\" }\n",
+                "country: DE, roles: [admin_agent] }\n    \
+            - { tenant: 7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a0e, kind: direct_bill, country: DE, roles: [admin_agent] }\n",
+            ),
+            "2 entries have `roles`",
+        ),
+        (
+            (
+                "  known:\n",
+                "  unlisted: default\n  default: { kind: direct_bill, country: DE, roles: [admin_agent] }\n  known:\n",
+            ),
+            "1 entry has `roles`",
+        ),
+        (("country: DE }", "country: DE, roles: [] }"), ""),
+    ] {
+        let (output, report) = check(change);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        let told = report.matches("a token without any role claim gets them").count();
+        assert_eq!(told, usize::from(!message.is_empty()), "{change:?}\n{report}");
+        assert!(report.contains(message), "{change:?}\n{report}");
     }
 }

@@ -9,7 +9,7 @@ use countersign::identity::claims::{Issuer, IssuerKeys, Verifier};
 use countersign::identity::fault::TokenFault;
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys::{self, ALGORITHMS, VerifyingKey};
-use countersign::identity::roles::RoleClaims;
+use countersign::identity::roles::{GroupsOverage, RoleClaims, RoleValues};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ fn verifier(keys: Vec<VerifyingKey>) -> Verifier {
     Verifier {
         issuers: vec![issuer],
         partner_claim: ClaimPath::top("tid"),
-        roles: RoleClaims::default(),
+        roles: RoleClaims { paths: Vec::new(), values: RoleValues::new(), overage: GroupsOverage::Deny },
         leeway_seconds: 60,
     }
 }

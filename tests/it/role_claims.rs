@@ -98,3 +98,31 @@ fn names_of_roles_count_in_roles_and_where_the_mapping_says_so() {
         assert_eq!(told(&stage).as_deref(), roles, "{claims}: {}", answer.status);
     }
 }
+
+#[test]
+fn a_token_that_lists_no_groups_because_there_are_too_many_gets_no_default_roles() {
+    let elsewhere = json!({ "groups": "src1" });
+    // In the entry of this partner stands `roles: [admin_agent]`.
+    for (keys, claims, roles) in [
+        ("", json!({}), Some("admin_agent")),
+        ("", json!({ "_claim_names": elsewhere }), None),
+        ("", json!({ "hasgroups": true }), None),
+        ("", json!({ "_claim_names": elsewhere, "roles": ["SalesAgent"] }), Some("sales_agent")),
+        ("", json!({ "_claim_names": elsewhere, "roles": ["x"] }), None),
+        ("", json!({ "_claim_names": { "address": "src1" } }), Some("admin_agent")),
+        ("  groups_overage: deny\n", json!({ "_claim_names": elsewhere }), None),
+        ("  groups_overage: default_roles\n", json!({ "_claim_names": elsewhere }), Some("admin_agent")),
+        ("  groups_overage: default_roles\n", json!({ "hasgroups": true }), Some("admin_agent")),
+        ("  groups_overage: default_roles\n", json!({ "hasgroups": true, "roles": ["x"] }), None),
+        ("  claims: { roles: [roles] }\n", json!({ "hasgroups": true }), Some("admin_agent")),
+    ] {
+        let stage = with_identity(keys);
+        let answer = order(&stage, UNSIGNED, &claims);
+        let reason = answer.reason();
+        // Who has the role is asked for the agreement, which this partner has not signed.
+        match roles {
+            Some(_) => assert_eq!(reason, "agreement_missing", "{keys}{claims}"),
+            None => assert_eq!(reason, "role_missing", "{keys}{claims}"),
+        }
+    }
+}

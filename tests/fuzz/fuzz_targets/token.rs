@@ -10,7 +10,7 @@ use countersign::identity::claim::ClaimPath;
 use countersign::identity::claims::{Claims, Issuer as Accepted, IssuerKeys, Verifier};
 use countersign::identity::issuer::IssuerName;
 use countersign::identity::keys;
-use countersign::identity::roles::{Meaning, RoleClaims};
+use countersign::identity::roles::{GroupsOverage, Meaning, RoleClaims};
 use countersign::identity::tokens::{Generation, NearTokens, TokenCache};
 use countersign::policy::id::Guid;
 use countersign::policy::role::NameTable;
@@ -63,6 +63,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         roles: RoleClaims {
             paths: ["roles", "wids"].map(ClaimPath::top).to_vec(),
             values: [("AdminAgent".to_owned(), vec![Meaning { roles: agent, tenant: None, claim: None }])].into(),
+            overage: GroupsOverage::Deny,
         },
         leeway_seconds: LEEWAY,
     }
@@ -166,6 +167,6 @@ fn check(proved: &Claims, signer: usize, header: &str, claims: &str) {
         Value::Array(items) => items.iter().any(agent),
         other => agent(other),
     };
-    let has_role = proved.roles.is_some_and(|roles| roles != countersign::policy::role::NameSet::EMPTY);
+    let has_role = proved.roles.held.is_some_and(|roles| roles != countersign::policy::role::NameSet::EMPTY);
     assert_eq!(has_role, holds("roles"), "roles");
 }
