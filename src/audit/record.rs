@@ -10,6 +10,7 @@ use crate::policy::Policy;
 use crate::policy::agreement::{Absence, Answer, Party, Status, Statuses};
 use crate::policy::decision::{Decision, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Line, Product, Request};
+use crate::policy::id::Guid;
 
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -50,6 +51,30 @@ pub struct DecisionParts<'a> {
     pub at: Timestamp,
     /// From the head of the request to the verdict, in microseconds.
     pub duration_us: u64,
+    /// Reads what the token of a denied request says. It is called for records that are written only: the token of a
+    /// refusal that is counted instead is not read again.
+    pub found: &'a dyn Fn() -> Option<Found<'a>>,
+}
+
+/// What the token of a denied request says, where that helps to see why it was denied.
+#[derive(Clone, Debug, Default)]
+pub struct Found<'a> {
+    /// The tenant that it proves and that no entry lists.
+    pub tenant: Option<Guid>,
+    /// The issuer of a token that proves nothing.
+    pub iss: Option<String>,
+    /// Its audiences.
+    pub aud: Vec<String>,
+    /// The key that it names.
+    pub kid: Option<String>,
+    /// The roles of a caller that lacks one.
+    pub roles: Vec<&'a str>,
+    /// The values of its role claims that mean none.
+    pub unmatched: Vec<String>,
+    /// The roles that would do.
+    pub accepted: Vec<&'a str>,
+    /// Whether its token leaves a role claim out.
+    pub incomplete: bool,
 }
 
 /// Writes the record of a decision, with all that is needed to make it again. With `lines_max`, lines and resellers
@@ -75,6 +100,9 @@ pub fn write_decision(
     let rule_name = |finding: &Finding| parts.policy.rules[finding.rule].name.as_str();
     record.some_text("rule", decision.decisive().map(rule_name));
     record.some_text("detail", decision.detail());
+    if let Some(found) = (parts.found)() {
+        record.object("found", |record| write_found(record, &found));
+    }
     record.object("caller", |caller| write_caller(caller, parts));
     record.some_text("ms_request_id", parts.ms_request_id);
     record.some_text("ms_correlation_id", parts.ms_correlation_id);
@@ -168,6 +196,19 @@ fn write_caller(record: &mut Object<'_>, parts: &DecisionParts<'_>) {
     record.some_text("oid", parts.oid);
     record.some_text("appid", parts.appid);
     record.plain("address", parts.address);
+}
+
+fn write_found(record: &mut Object<'_>, found: &Found<'_>) {
+    record.some_guid("tenant", found.tenant);
+    record.some_text("iss", found.iss.as_deref());
+    record.list("aud", &found.aud, |line, aud| text(line, aud));
+    record.some_text("kid", found.kid.as_deref());
+    record.list("roles", found.roles.iter().copied(), text);
+    record.list("unmatched", &found.unmatched, |line, value| text(line, value));
+    record.list("accepted", found.accepted.iter().copied(), text);
+    if found.incomplete {
+        record.flag("incomplete", true);
+    }
 }
 
 fn write_line(line: &mut Vec<u8>, of: &Line) {

@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod claims;
 pub mod fault;
+pub mod found;
 pub mod header;
 pub mod issuer;
 pub mod keys;

@@ -116,7 +116,7 @@ impl RoleClaims {
     }
 
     /// The roles that a value means in the claim of that place.
-    fn meaning_of(&self, text: &str, place: usize, tenant: Guid) -> NameSet {
+    pub fn meaning_of(&self, text: &str, place: usize, tenant: Guid) -> NameSet {
         let counts = |meaning: &&Meaning| {
             let is_here = match meaning.claim {
                 Some(claim) => claim == place,

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderValue};
 
+use crate::audit::record::Found;
+use crate::identity::found::{self, Origin};
 use crate::identity::ring::{Asked, Ring};
 use crate::identity::tokens::{Generation, TokenLookup};
 use crate::identity::{self, Identified, Unidentified};
+use crate::policy::decision::{Decision, Verdict};
 use crate::policy::reason::Reason;
+use crate::policy::role::NameSet;
 use crate::proxy::headers::{self, MS_CORRELATION_ID, MS_REQUEST_ID, TRACEPARENT};
-use crate::proxy::passage::Passage;
+use crate::proxy::passage::{Known, Passage};
 
 impl Passage {
     /// Who sent it. Only a key that its issuer may have published since is waited for.
@@ -69,6 +73,41 @@ impl Passage {
             token,
             self.now,
         )
+    }
+
+    /// What the token of a denied request says, where that helps to see why. Nothing of an allowed one is read again.
+    pub fn found<'a>(
+        &'a self,
+        received: &HeaderMap,
+        decision: &Decision,
+        known: Known<'a>,
+    ) -> Option<Found<'a>> {
+        let Verdict::Deny(reason) = decision.verdict() else { return None };
+        let (verifier, policy) = (&self.snapshot.verifier, &self.snapshot.policy);
+        let token = || headers::bearer(received).ok().flatten();
+        match reason {
+            Reason::TokenInvalid => {
+                let Origin { iss, aud, kid } = found::origin(token()?);
+                let is_empty = iss.is_none() && aud.is_empty() && kid.is_none();
+                (!is_empty).then(|| Found { iss, aud, kid, ..Found::default() })
+            }
+            // The token was verified: its tenant is.
+            Reason::PartnerUnlisted => {
+                Some(Found { tenant: Some(verifier.named_tenant(token()?)?), ..Found::default() })
+            }
+            Reason::RoleMissing => {
+                let identified = known.identified?;
+                let accepted = decision.decisive().and_then(|finding| policy.rules[finding.rule].roles);
+                Some(Found {
+                    roles: policy.roles.of(identified.caller.roles).collect(),
+                    unmatched: token().map_or_else(Vec::new, |token| verifier.unmatched_roles(token)),
+                    accepted: policy.roles.of(accepted.unwrap_or(NameSet::EMPTY)).collect(),
+                    incomplete: identified.claims.roles.is_incomplete,
+                    ..Found::default()
+                })
+            }
+            _ => None,
+        }
     }
 
     /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.

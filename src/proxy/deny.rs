@@ -12,7 +12,7 @@ use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict}
 use crate::policy::facts::{Caller, Request};
 use crate::policy::operation::{Class, Method};
 use crate::policy::reason::Reason;
-use crate::policy::role::GLOBAL_ADMIN;
+use crate::policy::role::{GLOBAL_ADMIN, NameSet};
 use crate::policy::rule::{Phase, Rule};
 use crate::proxy::data::{self, Told};
 use crate::proxy::exchange::AnswerBody;
@@ -36,6 +36,8 @@ pub struct Denial<'a> {
     pub caller: Option<&'a Caller>,
     /// The method.
     pub method: &'a str,
+    /// Whether the caller's token leaves a role claim out.
+    pub roles_left_out: bool,
     /// The request, where it was read.
     pub request: Option<&'a Request>,
     /// What was needed.
@@ -123,7 +125,8 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
     let decision = denial.decision;
     let told: Vec<&Finding> =
         decision.findings().iter().filter(|finding| finding.effect == Effect::Deny).collect();
-    let detail = match decision.decisive().filter(|_| reason.is_about_agreements()) {
+    let is_told = reason.is_about_agreements() || reason == Reason::RoleMissing;
+    let detail = match decision.decisive().filter(|_| is_told) {
         // It is said first that no order is on its way, or a program would repeat the request to find out.
         Some(finding) if reason == Reason::AgreementUnrecorded => {
             let nothing = denial.language.text("detail.nothing_ordered", &[]);
@@ -220,12 +223,11 @@ fn shown(denial: &Denial<'_>, party: &Party) -> Option<String> {
 /// What a finding says, in the caller's language.
 fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
     let Some(need) = finding.need else {
-        let key = match finding.outcome {
-            Outcome::Unknown(Failure::Unread) => "detail.never_read",
-            Outcome::Unknown(_) => "detail.unread",
-            _ => "detail.role_missing",
+        return match finding.outcome {
+            Outcome::Unknown(Failure::Unread) => denial.language.text("detail.never_read", &[]),
+            Outcome::Unknown(_) => denial.language.text("detail.unread", &[]),
+            _ => role_text(denial, finding),
         };
-        return denial.language.text(key, &[]);
     };
     let key = denial.needs[need].key;
     let absence = match finding.fact.map(|fact| fact.status) {
@@ -251,6 +253,17 @@ fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
     let agreement = agreement_name(denial.language, key.agreement.as_str());
     let fill = [("party", party.as_str()), ("agreement", agreement.as_str()), ("since", since.as_str())];
     denial.language.text(&format!("detail.{group}.{}", key.party.kind()), &fill)
+}
+
+/// Which roles would do, and why a caller in many groups may seem to have none.
+fn role_text(denial: &Denial<'_>, finding: &Finding) -> String {
+    let accepted = denial.policy.rules[finding.rule].roles.unwrap_or(NameSet::EMPTY);
+    let accepted: Vec<&str> = denial.policy.roles.of(accepted).collect();
+    let text = denial.language.text("detail.role_missing", &[("roles", &accepted.join(", "))]);
+    match denial.roles_left_out {
+        true => format!("{text} {}", denial.language.text("detail.groups_overage", &[])),
+        false => text,
+    }
 }
 
 /// Whether a finding is about whoever a resource names that could not be read.

@@ -89,6 +89,7 @@ impl Passage {
             statuses: known.statuses,
             at: self.now.wall,
             duration_us: self.now.mono.elapsed().as_micros() as u64,
+            found: &|| self.found(received, decision, known),
         };
         self.worker.lane.borrow_mut().decision(&parts)
     }
@@ -130,6 +131,7 @@ impl Passage {
             id: self.id.as_str(),
             caller: known.identified.map(|identified| &identified.caller),
             method: known.method,
+            roles_left_out: known.identified.is_some_and(|identified| identified.claims.roles.is_incomplete),
             request: known.request,
             needs: known.statuses.map_or(&[], |(needs, _)| needs),
             language: self.snapshot.catalogue.choose(received),

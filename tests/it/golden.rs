@@ -197,6 +197,28 @@ fn audit_fields() {
         r#"{"lineItems":[{"offerId":"a","partnerIdOnRecord":"4847383"},{"partnerIdOnRecord":"6204417"}]}"#;
     stage.send("POST", &format!("/v1/customers/{CUSTOMER}/orders"), &[], resellers.as_bytes());
     stage.send("POST", &format!("/v1/customers/{CUSTOMER}/carts/c/checkout"), &[], b"");
+    // What a token says that does not do.
+    let token = |change: fn(&mut Value)| {
+        let mut claims = Stage::claims(PARTNER, &["x", "SalesAgent"]);
+        change(&mut claims);
+        format!("Bearer {}", stage.issuer.token(&claims))
+    };
+    let unlisted = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0aff";
+    for token in [
+        token(|claims| claims["aud"] = "another".into()),
+        format!("Bearer {}", stage.token(unlisted, &[])),
+        token(|claims| claims["roles"] = "x".into()),
+    ] {
+        stage.order(CUSTOMER, &[("Authorization", &token)]);
+    }
+    let helpdesk = Stage::edited("", |text, _| {
+        let roles = "identity:\n  roles: { helpdesk: [HelpDesk] }\n";
+        text.replace("identity:\n", roles)
+    });
+    let mut claims = Stage::claims(PARTNER, &["HelpDesk"]);
+    claims["hasgroups"] = true.into();
+    let token = format!("Bearer {}", helpdesk.issuer.token(&claims));
+    assert_eq!(helpdesk.order(CUSTOMER, &[("Authorization", &token)]).reason(), "role_missing");
     for _ in 0..60 {
         stage.order(CUSTOMER, &[("Authorization", "Bearer a.b.c")]);
     }
@@ -210,7 +232,8 @@ fn audit_fields() {
     let forget = format!("/facts/mca/{CUSTOMER}/forget");
     asking.admin_request("POST", &forget, &[("Countersign-Admin", "1")]);
     let mut found = BTreeSet::new();
-    let records = stage.stop().into_iter().chain(asking.stop());
+    let mut helpdesk = helpdesk;
+    let records = stage.stop().into_iter().chain(asking.stop()).chain(helpdesk.stop());
     for mut record in records {
         let kind = record["kind"].as_str().unwrap().to_owned();
         if let Some(policy) = record.get_mut("policy") {

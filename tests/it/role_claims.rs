@@ -126,3 +126,66 @@ fn a_token_that_lists_no_groups_because_there_are_too_many_gets_no_default_roles
         }
     }
 }
+
+#[test]
+fn a_denial_records_what_was_found_and_names_what_would_do() {
+    let mut stage = with_identity("  roles:\n    admin_agent: [AdminAgent]\n    helpdesk: [HelpDesk]\n");
+    const SELLERS: [&str; 3] = ["global_admin", "admin_agent", "sales_agent"];
+    const UNLISTED: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0aff";
+    let long = "x".repeat(300);
+    let cut = "x".repeat(200) + "~";
+    let rows = [
+        (
+            json!({ "roles": ["HelpDesk", "SalesAgent", "caf\u{e9}\n"], "groups": [long, "AdminAgent"] }),
+            "role_missing",
+            json!({ "roles": ["helpdesk"], "unmatched": ["SalesAgent", "caf??", cut, "AdminAgent"], "accepted": SELLERS }),
+        ),
+        (json!({}), "role_missing", json!({ "accepted": SELLERS })),
+        (
+            json!({ "hasgroups": true, "wids": "w" }),
+            "role_missing",
+            json!({ "unmatched": ["w"], "accepted": SELLERS, "incomplete": true }),
+        ),
+        (
+            json!({ "tid": UNLISTED, "iss": format!("https://login.example/{UNLISTED}/v2.0") }),
+            "partner_unlisted",
+            json!({ "tenant": UNLISTED }),
+        ),
+        (
+            json!({ "aud": ["api://elsewhere", long], "roles": ["secret-role"] }),
+            "token_invalid",
+            json!({ "iss": format!("https://login.example/{PARTNER}/v2.0"), "aud": ["api://elsewhere", cut], "kid": "k1" }),
+        ),
+        (
+            json!({ "iss": "https://evil.example/\u{202e}", "aud": 7 }),
+            "token_invalid",
+            json!({ "iss": "https://evil.example/?", "kid": "k1" }),
+        ),
+    ];
+    for (claims, reason, found) in &rows {
+        let answer = order(&stage, PARTNER, claims);
+        assert_eq!(answer.reason(), *reason, "{claims}");
+        let problem = answer.json();
+        let (detail, whole) = (problem["detail"].as_str().unwrap(), problem.to_string());
+        if *reason == "role_missing" {
+            assert!(detail.contains("global_admin, admin_agent, sales_agent"), "{claims}: {detail}");
+            assert_eq!(problem["data"][0], problem["detail"], "{claims}");
+            assert_eq!(detail.contains("app roles"), found["incomplete"] == true, "{claims}: {detail}");
+        }
+        for told in ["HelpDesk", "xxx", UNLISTED, "evil", "elsewhere", "secret-role"] {
+            assert!(!whole.contains(told), "{claims}: the answer holds `{told}`: {whole}");
+        }
+    }
+    stage.order(CUSTOMER, &[("Authorization", "Bearer x.y.z")]);
+    stage.order(CUSTOMER, &[]);
+    let records = stage.stop();
+    let decisions: Vec<&Value> = records.iter().filter(|record| record["kind"] == "decision").collect();
+    assert_eq!(decisions.len(), rows.len() + 2);
+    for ((claims, _, found), record) in rows.iter().zip(&decisions) {
+        assert_eq!(&record["found"], found, "{claims}");
+        assert!(!record.to_string().contains("secret-role"), "{record}");
+    }
+    for record in &decisions[rows.len()..] {
+        assert_eq!(record.get("found"), None, "{record}");
+    }
+}
