@@ -18,7 +18,7 @@ impl Certificates {
     /// Reads the files for the first time.
     pub fn start(settings: &Settings) -> Result<Certificates, String> {
         let read_at = SystemTime::now();
-        let live = Arc::new(Live::new(load(settings)?));
+        let live = Arc::new(Live::new(read(settings)?));
         Ok(Certificates { live, watch: watch(settings, Some(read_at)) })
     }
 
@@ -50,5 +50,9 @@ impl Certificates {
 fn watch(settings: &Settings, read_at: Option<SystemTime>) -> Watch<Result<Loaded, String>> {
     let files = settings.files().into_iter().map(Path::to_owned).collect();
     let settings = settings.clone();
-    Watch::new(files, read_at, move || load(&settings))
+    Watch::new(files, read_at, move || read(&settings))
+}
+
+fn read(settings: &Settings) -> Result<Loaded, String> {
+    load(settings).map_err(|unusable| unusable.why)
 }

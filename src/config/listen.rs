@@ -107,6 +107,7 @@ fn tls(reader: &Reader, node: &Node, folder: &Path) -> Option<TlsSettings> {
     let required =
         section.get("client_certificates", |node| reader.choice(node, parse, &["required", "optional"]));
     let http2 = section.get("http2", |node| reader.flag(node)).unwrap_or(true);
+    let lists_span = section.node("client_crl").map(|node| node.span);
     let names_clients = section.node("client_crl").or(section.node("client_certificates"));
     section.finish();
     if let (None, Some(named)) = (&ca_file, names_clients) {
@@ -117,8 +118,9 @@ fn tls(reader: &Reader, node: &Node, folder: &Path) -> Option<TlsSettings> {
     let settings = TlsSettings { certificate: certificate?, private_key: private_key?, clients, http2 };
     match load(&settings) {
         Ok(_) => Some(settings),
-        Err(why) => {
-            reader.error(node.span, why, None);
+        Err(unusable) => {
+            let span = lists_span.filter(|_| unusable.is_of_revocations).unwrap_or(node.span);
+            reader.error(span, unusable.why, unusable.hint.map(str::to_owned));
             None
         }
     }

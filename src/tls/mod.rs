@@ -3,6 +3,7 @@
 pub mod alpn;
 pub mod client;
 pub mod files;
+pub mod revocation;
 pub mod server;
 
 /// Makes aws-lc-rs the provider of the process, for whatever asks for a default. Again does nothing.

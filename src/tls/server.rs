@@ -9,15 +9,15 @@ use aws_lc_rs::digest;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::CertificateRevocationListDer;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::tls::alpn::protocols;
-use crate::tls::files;
+use crate::tls::{files, revocation};
 
 /// How incoming connections are secured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +63,25 @@ pub struct Loaded {
     trust: Vec<u8>,
 }
 
-/// Reads what the settings name. The error says which file is at fault, and how.
-pub fn load(settings: &Settings) -> Result<Loaded, String> {
+/// Why the settings can not be used.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// Whether the revocation lists are at fault.
+    pub is_of_revocations: bool,
+    /// Which file is at fault, and how.
+    pub why: String,
+    /// What to do, where that is known.
+    pub hint: Option<&'static str>,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable { is_of_revocations: false, why, hint: None }
+    }
+}
+
+/// Reads what the settings name.
+pub fn load(settings: &Settings) -> Result<Loaded, Unusable> {
     let provider = Arc::new(default_provider());
     let mut trust = digest::Context::new(&digest::SHA256);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -85,7 +102,7 @@ pub fn load(settings: &Settings) -> Result<Loaded, String> {
     Ok(Loaded { config, trust: trust.finish().as_ref().to_vec() })
 }
 
-fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn ClientCertVerifier>, String> {
+fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
     let path = &clients.ca_file;
     // A session that began without a certificate must not go on where one is required.
     add(trust, if clients.required { b"required" } else { b"optional" });
@@ -95,7 +112,7 @@ fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn Cl
     let provider = Arc::new(default_provider());
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if let Some(path) = &clients.crl_file {
-        let lists: Vec<CertificateRevocationListDer<'static>> = files::revocation_lists(path)?;
+        let lists = revocation_lists(path)?;
         add(trust, b"revocation lists");
         lists.iter().for_each(|list| add(trust, list));
         builder = builder.with_crls(lists);
@@ -103,9 +120,30 @@ fn verifier(clients: &Clients, trust: &mut digest::Context) -> Result<Arc<dyn Cl
     if !clients.required {
         builder = builder.allow_unauthenticated();
     }
-    let lists = clients.crl_file.as_ref().unwrap_or(path);
-    builder.build().map_err(|error| format!("{} can not be used: {error}", lists.display()))
+    builder.build().map_err(|error| match (&clients.crl_file, error) {
+        (Some(path), VerifierBuilderError::InvalidCrl(error)) => {
+            let why = format!("{} can not be used: {error:?}", path.display());
+            Unusable { is_of_revocations: true, why, hint: None }
+        }
+        (_, error) => format!("{} can not be used: {error}", path.display()).into(),
+    })
 }
+
+/// Revocation lists that have all that a list has to have: the library says of others only that they are malformed.
+fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Unusable> {
+    let of_revocations = |why| Unusable { is_of_revocations: true, why, hint: None };
+    let lists = files::revocation_lists(path).map_err(of_revocations)?;
+    for (number, list) in lists.iter().enumerate() {
+        if let Some(lacks) = revocation::lacking(list) {
+            let why = format!("{}: revocation list {} lacks {lacks}", path.display(), number + 1);
+            return Err(Unusable { hint: Some(COMPLETE_LIST), ..of_revocations(why) });
+        }
+    }
+    Ok(lists)
+}
+
+const COMPLETE_LIST: &str = "have the authority write it as RFC 5280 section 5 asks; `openssl ca` does where \
+    `crl_extensions` names a section with `authorityKeyIdentifier` and `crlnumber` a file";
 
 /// Adds a part with its length, so that no other parts come to the same.
 fn add(trust: &mut digest::Context, part: &[u8]) {

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign::config;
+use jiff::Timestamp;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 
@@ -107,6 +111,58 @@ fn clients_show_certificates_where_they_have_to() {
     std::fs::write(stage.path("crl.pem"), "nothing").unwrap();
     eventually(|| stage.metric("countersign_tls_last_reload_ok") == 0.0);
     assert_eq!(try_order(&stage, &revoked), None, "the last good list stays in force");
+}
+
+/// An element of DER, of fewer than 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, 0x82, (content.len() >> 8) as u8, content.len() as u8], content].concat()
+}
+
+fn pem(list: &[u8]) -> String {
+    format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", STANDARD.encode(list))
+}
+
+/// A revocation list without extensions, in PEM: of version 1, or of version 2 as far as it says so.
+fn bare_revocations(version: &[u8]) -> String {
+    let algorithm = der(0x30, &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
+    let time = |text: &str| der(0x18, text.as_bytes());
+    let times = [time("20260101000000Z"), time("29990101000000Z")].concat();
+    let listed = der(0x30, &[version, &algorithm, &der(0x30, &[]), &times].concat());
+    let list = der(0x30, &[listed, algorithm, der(3, &[0])].concat());
+    pem(&list)
+}
+
+#[test]
+fn a_revocation_list_that_can_not_be_used_says_what_it_lacks_at_its_own_line() {
+    let authority = Authority::new();
+    let good = authority.revocations(&[1]);
+    let stage = secured(&authority, ", client_ca: ca.pem,\n    client_crl: crl.pem", "");
+    let path = stage.path("countersign.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains("client_crl")).unwrap();
+    for (what, list, said) in [
+        (
+            "version 1",
+            bare_revocations(&[]),
+            "revocation list 1 lacks version 2 (it is of version 1), extensions",
+        ),
+        ("version 2", bare_revocations(&[2, 1, 1]), "revocation list 1 lacks extensions"),
+        ("the second", good.clone() + &bare_revocations(&[]), "revocation list 2 lacks version 2"),
+        ("malformed", pem(&der(0x30, &[])), "crl.pem can not be used"),
+        ("nothing", "nothing".to_owned(), "holds no X509 CRL in PEM form"),
+    ] {
+        std::fs::write(stage.path("crl.pem"), list).unwrap();
+        let report = config::load_text(&path, &text, &[], Timestamp::now()).report(false);
+        assert!(report.contains(said), "{what}: expected `{said}`\n{report}");
+        assert!(
+            report.contains(&format!("countersign.yaml:{line}:")),
+            "{what}: not at line {line}\n{report}"
+        );
+        assert_eq!(report.contains("crl_extensions"), said.contains("lacks"), "{what}: a hint\n{report}");
+    }
+    std::fs::write(stage.path("crl.pem"), good).unwrap();
+    let loaded = config::load_text(&path, &text, &[], Timestamp::now());
+    assert!(loaded.settings.is_some(), "{}", loaded.report(false));
 }
 
 #[test]
