@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::keys;
 use crate::config::network::{Upstream, region};
 use crate::config::node::Node;
-use crate::config::policy::PartnerFacts;
+use crate::config::policy::{PartnerEntry, PartnerFacts};
 use crate::config::read::{Reader, Section, read_text, resolve};
 use crate::config::roles;
 use crate::identity::claims::{Issuer, Verifier};
@@ -205,7 +205,13 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
         Some(set.without(admin))
     });
     let kind = kind?;
-    facts.entries.push((section.span, kind, country.is_some(), region.is_some()));
+    facts.entries.push(PartnerEntry {
+        span: section.span,
+        kind,
+        has_country: country.is_some(),
+        has_region: region.is_some(),
+        has_mpn: section.node("mpn_id").or_else(|| section.node("mpn_ids")).is_some(),
+    });
     Some(Common {
         kind,
         cloud: cloud.unwrap_or(Cloud::Commercial),
@@ -220,24 +226,32 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
 pub fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut PartnerFacts) -> Option<Partner> {
     let section = reader.section(node)?;
     let tenant = section.require("tenant", |node| reader.guid(node));
-    let mpn = section.get("mpn_id", |node| {
-        let text = reader.text(node)?;
-        let parsed = MpnId::parse(&text);
-        if parsed.is_none() {
-            reader.error(node.span, format!("`{text}` is no MPN id: digits without a leading zero"), None);
-        }
-        parsed
-    });
+    let first = section.get("mpn_id", |node| mpn_id(reader, node));
+    let others = section.get("mpn_ids", |node| reader.list(node, |item| mpn_id(reader, item)));
     let common = common(&section, roles, facts);
     section.finish();
     let (tenant, common): (Guid, Common) = (tenant?, common?);
     let Common { kind, cloud, country, region, labels, roles } = common;
-    if let Some(mpn) = mpn
-        && facts.tenants.insert(mpn, tenant).is_some_and(|other| other != tenant)
-    {
-        reader.error(node.span, format!("MPN id `{mpn}` belongs to two partners"), None);
+    let mpn_ids: Vec<MpnId> = first.into_iter().chain(others.into_iter().flatten()).collect();
+    for mpn in &mpn_ids {
+        if facts.tenants.insert(*mpn, tenant).is_some_and(|other| other != tenant) {
+            reader.error(node.span, format!("MPN id `{mpn}` belongs to two partners"), None);
+        }
+    }
+    let mpn = mpn_ids.first().copied();
+    if let Some(mpn) = mpn {
+        facts.mpn_ids.insert(tenant, mpn);
     }
     Some(Partner { profile: Profile { tenant, mpn, kind, cloud, country, region, labels }, roles })
+}
+
+fn mpn_id(reader: &Reader, node: &Node) -> Option<MpnId> {
+    let text = reader.text(node)?;
+    let parsed = MpnId::parse(&text);
+    if parsed.is_none() {
+        reader.error(node.span, format!("`{text}` is no MPN id: digits without a leading zero"), None);
+    }
+    parsed
 }
 
 fn default_partner(

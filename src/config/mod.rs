@@ -198,7 +198,7 @@ fn read(
     }
     let (agreements, mut policy) = (agreements?, policy?);
     policy.policy.unrecorded_status = agreements.unrecorded_status;
-    let reads = resources::reads(reader, tree.span, &upstream, &agreements, &policy.policy);
+    let reads = resources::reads(reader, tree.span, &upstream, &agreements, &policy.policy, &facts);
     Some(Settings {
         revision,
         listen,

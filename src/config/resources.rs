@@ -8,11 +8,13 @@ use crate::agreements::cache::LEARNED;
 use crate::client::identity_of;
 use crate::config::agreements::Agreements;
 use crate::config::network::Upstream;
+use crate::config::policy::{PartnerEntry, PartnerFacts};
 use crate::config::problem::Span;
 use crate::config::read::Reader;
 use crate::config::sources::Kind;
+use crate::policy::facts::PartnerKind;
 use crate::policy::id::{Guid, Name};
-use crate::policy::{Drafts, Policy};
+use crate::policy::{Drafts, Policy, UnreadResellers};
 use crate::remote::client;
 use crate::remote::guard::Limits;
 use crate::tls;
@@ -42,6 +44,7 @@ pub fn reads(
     upstream: &Upstream,
     agreements: &Agreements,
     policy: &Policy,
+    partners: &PartnerFacts,
 ) -> Option<Reads> {
     let Some(wanted) = upstream.reads else {
         if policy.drafts == Drafts::Notice {
@@ -60,8 +63,34 @@ pub fn reads(
                 "the strictest reading holds; name a source in `upstream.reads` to have it read".to_owned();
             reader.warning(span, message, Some(hint));
         }
+        let provider = partners.entries.iter().find(|entry| entry.kind == PartnerKind::IndirectProvider);
+        if let Some(provider) = provider
+            && unread > 0
+            && policy.unread_resellers != UnreadResellers::Deny
+        {
+            let hint = "name a source in `upstream.reads`, or set `policy.unread_resellers: deny`".to_owned();
+            let message = "the resellers that this provider's subscriptions, orders and transfers name are not read: \
+                           a change that does not name them passes without their agreements";
+            reader.warning(provider.span, message, Some(hint));
+        }
         return None;
     };
+    // Only the billing partner's own resellers come through another partner.
+    let is_nameless = |entry: &&PartnerEntry| entry.kind == PartnerKind::IndirectReseller && !entry.has_mpn;
+    let nameless: Vec<&PartnerEntry> = partners.entries.iter().filter(is_nameless).collect();
+    if let (Some(first), true) = (nameless.first(), upstream.billing_partner.is_some()) {
+        let who = match nameless.len() {
+            1 => "1 reseller has".to_owned(),
+            count => format!("{count} resellers have"),
+        };
+        let message =
+            format!("{who} no `mpn_id`: what names them by it is taken for another's, and answered 503");
+        reader.warning(
+            first.span,
+            message,
+            Some("add `mpn_id`, or `mpn_ids` where there are several".to_owned()),
+        );
+    }
     let (name, at) = (wanted.source, wanted.span);
     let source = agreements.remotes.iter().find(|remote| remote.name == name);
     let Some((source, partner)) = source.and_then(|source| match &source.kind {

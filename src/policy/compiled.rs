@@ -115,7 +115,7 @@ pub struct Policy {
     pub agreements: Vec<AgreementInfo>,
     /// The tenants of listed partners by their MPN ids.
     pub tenants: HashMap<MpnId, Guid>,
-    /// The MPN ids of listed partners by their tenants.
+    /// The first MPN ids of listed partners by their tenants.
     pub mpn_ids: HashMap<Guid, MpnId>,
 }
 
@@ -186,7 +186,7 @@ impl Policy {
     /// A reseller named in a request, as the party it is, with all ids that are known of it. Who names itself or its
     /// provider is that very partner.
     pub fn reseller(&self, caller: &Caller, id: PartnerRef) -> Party {
-        if caller.billing.is(id) {
+        if self.names(&caller.billing, id) {
             return Party::Partner(caller.billing.ids());
         }
         if caller.partner.is(id) {

@@ -7,6 +7,7 @@ mod center;
 mod center_faults;
 mod center_identity;
 mod center_learning;
+mod center_meaning;
 mod center_patch;
 mod center_reads;
 mod cli;

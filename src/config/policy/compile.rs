@@ -138,7 +138,7 @@ pub fn compile(
         labels: partners.labels.clone(),
         agreements,
         tenants: partners.tenants.clone(),
-        mpn_ids: partners.tenants.iter().map(|(mpn, tenant)| (*tenant, *mpn)).collect(),
+        mpn_ids: partners.mpn_ids.clone(),
     })
 }
 

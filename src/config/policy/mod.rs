@@ -13,7 +13,7 @@ mod waivers;
 
 use jiff::Timestamp;
 
-pub use names::PartnerFacts;
+pub use names::{PartnerEntry, PartnerFacts};
 pub use rules::country;
 pub use waivers::partner_ref;
 

@@ -30,23 +30,40 @@ pub struct Names<'a> {
 pub struct PartnerFacts {
     /// The labels that partners carry.
     pub labels: NameTable,
-    /// Tenants by MPN id, of those entries that have one.
+    /// Tenants by MPN id, of those entries that have some.
     pub tenants: HashMap<MpnId, Guid>,
-    /// For each entry: where it stands, what it is, and whether it has a country and a region.
-    pub entries: Vec<(Span, PartnerKind, bool, bool)>,
+    /// The first MPN id of those entries.
+    pub mpn_ids: HashMap<Guid, MpnId>,
+    /// What each entry has.
+    pub entries: Vec<PartnerEntry>,
+}
+
+/// What an entry of the partners table has that rules may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct PartnerEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// The partner's kind.
+    pub kind: PartnerKind,
+    /// Whether it has a country.
+    pub has_country: bool,
+    /// Whether it has a region.
+    pub has_region: bool,
+    /// Whether it has an MPN id.
+    pub has_mpn: bool,
 }
 
 impl PartnerFacts {
     /// Notes the first entry that lacks what a rule asks of it.
     pub fn check(&self, reader: &Reader, rule: &str, when: &When) {
-        let concerned =
-            |kind: &PartnerKind| when.partner_kinds.as_ref().is_none_or(|kinds| kinds.contains(kind));
-        let mut entries = self.entries.iter().filter(|(_, kind, ..)| concerned(kind));
-        let lacking = entries.find_map(|(span, _, country, region)| {
-            if asks_country(when) && !country {
-                Some((*span, "country"))
-            } else if asks_region(when) && !region {
-                Some((*span, "region"))
+        let concerned = |entry: &&PartnerEntry| {
+            when.partner_kinds.as_ref().is_none_or(|kinds| kinds.contains(&entry.kind))
+        };
+        let lacking = self.entries.iter().filter(concerned).find_map(|entry| {
+            if asks_country(when) && !entry.has_country {
+                Some((entry.span, "country"))
+            } else if asks_region(when) && !entry.has_region {
+                Some((entry.span, "region"))
             } else {
                 None
             }
