@@ -147,6 +147,16 @@ pub fn resellers_of(
     document: &Document<'_>,
     lines: &[usize],
 ) -> Result<Vec<NamedReseller>, Refusal> {
+    resellers_at(document, reseller_nodes(policy, endpoint, document, lines)?, lines)
+}
+
+/// The nodes of a document that name resellers, in order.
+pub fn reseller_nodes(
+    policy: &Policy,
+    endpoint: &Endpoint,
+    document: &Document<'_>,
+    lines: &[usize],
+) -> Result<Vec<usize>, Refusal> {
     let mut nodes = Vec::new();
     let unreadable =
         |()| Refusal { reason: Reason::InvalidReseller, detail: "resellers are named by no list" };
@@ -176,6 +186,15 @@ pub fn resellers_of(
     }
     nodes.sort_unstable();
     nodes.dedup();
+    Ok(nodes)
+}
+
+/// The resellers that these nodes name, each once on a line.
+pub fn resellers_at(
+    document: &Document<'_>,
+    nodes: Vec<usize>,
+    lines: &[usize],
+) -> Result<Vec<NamedReseller>, Refusal> {
     let mut resellers = Vec::with_capacity(nodes.len());
     for node in nodes {
         let id = match &document.node(node).value {

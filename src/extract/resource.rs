@@ -1,7 +1,7 @@
 //! Resources: what a request does, from the cart, subscription, order or transfer that it is about.
 
 use crate::extract::classify::{self, Body, Reading, is_empty};
-use crate::extract::facts::{customer_of_body, lines_of, resellers_of};
+use crate::extract::facts::{customer_of_body, lines_of, reseller_nodes, resellers_at};
 use crate::extract::json::{Document, Value};
 use crate::extract::refusal::Refusal;
 use crate::extract::sent::Sent;
@@ -57,7 +57,8 @@ pub fn enrich(
         customer_of_body(policy, &there, customer)?;
     }
     let (nodes, lines) = lines_of(policy, endpoint, &there)?;
-    let resellers = resellers_of(policy, endpoint, &there, &nodes)?;
+    let mut places = reseller_nodes(policy, endpoint, &there, &nodes)?;
+    let resellers = resellers_at(&there, places.clone(), &nodes)?;
     let is_callers = |named: &NamedReseller| policy.names(&sent.caller.partner, named.id);
     if sent.caller.is_reseller() && !resellers.iter().any(is_callers) {
         return Err(Unusable::Stranger);
@@ -86,8 +87,9 @@ pub fn enrich(
     if !read.class.is_gated() {
         return Ok(Enriched { request: read, etag });
     }
-    let kept = resellers.into_iter().filter(|named| !is_replaced(&document, &named.at));
-    let kept = kept.map(|named| NamedReseller { line: None, ..named }).collect();
+    // Place by place: whoever is replaced in one may stand in another.
+    places.retain(|place| !is_replaced(&document, &there.pointer(*place)));
+    let kept = resellers_at(&there, places, &[])?;
     Ok(Enriched { request: with_lines(read, lines, kept)?, etag })
 }
 

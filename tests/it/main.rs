@@ -36,6 +36,7 @@ mod minting;
 mod policy_tables;
 mod properties;
 mod resilience;
+mod resource_properties;
 mod rfc_examples;
 mod role_claims;
 mod rows;
