@@ -14,6 +14,7 @@ mod cli;
 mod config_identity;
 mod config_sources;
 mod denials;
+mod documented;
 mod facade;
 mod facts;
 mod facts_learnt;
