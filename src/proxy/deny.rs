@@ -359,8 +359,9 @@ pub fn notice(denial: &Denial<'_>) -> Option<HeaderValue> {
             texts.push(text);
         }
     }
-    if let Some(notice) = denial.request.and_then(|request| request.notice) {
-        texts.push(denial.language.text(&format!("notice.{notice}"), &[]));
+    if let Some((request, notice)) = denial.request.and_then(|request| Some((request, request.notice?))) {
+        let operation = &denial.policy.operations[request.operation.index()].name;
+        texts.push(format!("{operation}: {}", denial.language.text(&format!("notice.{notice}"), &[])));
     }
     if texts.is_empty() {
         return None;

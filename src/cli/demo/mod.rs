@@ -1,6 +1,7 @@
 //! `countersign demo`: the gateway at work, with the shipped configuration, a fresh key and real requests.
 
 mod requests;
+mod scenes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ impl Stage {
         // The stand-in takes anybody's.
         write("client-secret", "made up")?;
         write("refresh-token", "made up")?;
-        requests::furnish(&standin);
+        scenes::furnish(&standin);
         let (path, upstream) = (folder.0.join("countersign.yaml"), standin.url());
         let loader = move |now: Timestamp| Ok::<Loaded, String>(load(&path, &upstream, now));
         let loaded = loader(Timestamp::now())?;
@@ -85,9 +86,7 @@ impl Stage {
         say!(
             "(The dates of rule france-mpa are moved so that its notice shows today, and what the ledger does not say"
         );
-        say!(
-            "is asked for at the stand-in, which also shows carts and subscriptions before they are judged.)\n"
-        );
+        say!("is asked for at the stand-in, which also shows carts, orders, subscriptions and transfers.)\n");
         let asked = match requests::ask_all(&fixture, &self.standin) {
             Ok(asked) => asked,
             Err(error) => return give_up(&format!("the demo's requests: {error}")),
@@ -132,7 +131,7 @@ fn load(path: &Path, upstream: &str, now: Timestamp) -> Loaded {
         "{{ type: partner_center, url: {upstream}, partner: {partner}, token: {{ grant: refresh_token, \
          url: {upstream}/oauth2/token, client_id: demo, client_secret_file: client-secret, \
          refresh_token_file: refresh-token }} }}",
-        partner = requests::SIGNED,
+        partner = scenes::SIGNED,
     ));
     let overrides = [
         ("agreements.sources.center", center),
