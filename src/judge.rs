@@ -69,7 +69,7 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
         answers: Vec::new(),
         decision: Decision::refused(refusal.reason, Some(refusal.detail)),
     };
-    let path = match Path::parse(&question.path) {
+    let path = match Path::of_request(question.method, &question.path) {
         Ok(path) => path,
         Err(why) => return refused(None, Refusal { reason: Reason::AmbiguousPath, detail: why.0 }),
     };

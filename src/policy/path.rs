@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::policy::operation::Method;
+
 /// More segments than any ordering API has.
 const SEGMENTS_MAX: usize = 24;
 /// The longest path that is read, in bytes.
@@ -10,6 +12,13 @@ const PATH_BYTES_MAX: usize = 8 * 1024;
 /// A path with more than one reading; the text says which part, without repeating it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousPath(pub &'static str);
+
+/// What empty segments are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Refused,
+    LeftOut,
+}
 
 /// A path in segments, percent-decoded once. Comparison with templates ignores letter case.
 #[derive(Clone, Debug)]
@@ -22,6 +31,17 @@ pub struct Path<'a> {
 impl<'a> Path<'a> {
     /// Reads the path of a request target (no query). One trailing slash is tolerated.
     pub fn parse(raw: &'a str) -> Result<Path<'a>, AmbiguousPath> {
+        Path::read(raw, Empty::Refused)
+    }
+
+    /// Reads the path of a request of that method. Microsoft's Java SDK pages with `GET /v1//customers?..`: a read is
+    /// routed without its empty segments. An empty first one stays refused: `//x` is an authority to some servers
+    /// (RFC 3986 section 4.2).
+    pub fn of_request(method: Method, raw: &'a str) -> Result<Path<'a>, AmbiguousPath> {
+        Path::read(raw, if method.is_read() { Empty::LeftOut } else { Empty::Refused })
+    }
+
+    fn read(raw: &'a str, empty: Empty) -> Result<Path<'a>, AmbiguousPath> {
         if raw.len() > PATH_BYTES_MAX {
             return Err(AmbiguousPath("the path is longer than 8 KiB"));
         }
@@ -47,6 +67,10 @@ impl<'a> Path<'a> {
             let mut start = 1;
             for segment in body[1..].split('/') {
                 match segment {
+                    "" if empty == Empty::LeftOut && start > 1 => {
+                        start += 1;
+                        continue;
+                    }
                     "" => return Err(AmbiguousPath("the path holds an empty segment")),
                     "." | ".." => return Err(AmbiguousPath("the path holds a dot segment")),
                     _ => {}
@@ -78,6 +102,17 @@ impl<'a> Path<'a> {
         let (start, end) = self.segments[at];
         &self.text[usize::from(start)..usize::from(end)]
     }
+}
+
+/// A path as sent, without its empty segments: how a read is routed that has some.
+pub fn without_empty_segments(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("//") {
+        return Cow::Borrowed(raw);
+    }
+    let mut path = String::with_capacity(raw.len());
+    let segments = raw.split('/').filter(|segment| !segment.is_empty());
+    segments.for_each(|segment| path.extend(["/", segment]));
+    Cow::Owned(path)
 }
 
 /// Decodes every escape once; what would change the structure of the path, or hide a second encoding, is refused.
@@ -142,6 +177,50 @@ mod tests {
         assert_eq!(segments("/v1/c%75stomers/%61"), ["v1", "customers", "a"]);
         assert_eq!(segments("/v1/caf%C3%A9"), ["v1", "caf\u{e9}"]);
         assert_eq!(segments("/v1.0/a..b"), ["v1.0", "a..b"]);
+    }
+
+    #[test]
+    fn a_read_is_routed_without_its_empty_segments() {
+        for (raw, expected) in [
+            ("/v1//customers", Some("/v1/customers")),
+            ("/v1///customers", Some("/v1/customers")),
+            ("/v1/customers//", Some("/v1/customers")),
+            ("/v1/customers///", Some("/v1/customers")),
+            ("/v1//c%75stomers//%61//", Some("/v1/customers/a")),
+            ("/v1/customers", Some("/v1/customers")),
+            ("/", Some("")),
+            ("//", None),
+            ("///", None),
+            ("//v1/customers", None),
+            ("///v1", None),
+            ("/v1//../customers", None),
+            ("/v1//./customers", None),
+            ("/v1//%2fcustomers", None),
+            ("/v1//..", None),
+            ("/v1/\\/customers", None),
+            ("/v1//customers;a", None),
+        ] {
+            for (method, excused) in [(Method::Get, true), (Method::Head, true), (Method::Post, false)] {
+                let path = Path::of_request(method, raw).ok();
+                let read =
+                    path.map(|path| (0..path.len()).map(|at| format!("/{}", path.segment(at))).collect());
+                let expected = expected.filter(|_| excused || !raw.contains("//"));
+                assert_eq!(read, expected.map(str::to_owned), "{method:?} {raw}");
+            }
+        }
+        let many = format!("/v1{}/a", "/".repeat(8_000));
+        assert_eq!(Path::of_request(Method::Get, &many).map(|path| path.len()), Ok(2));
+        assert!(Path::of_request(Method::Get, &format!("/v1{}", "//a".repeat(24))).is_err());
+    }
+
+    #[test]
+    fn a_path_loses_its_empty_segments_and_nothing_else() {
+        for (raw, expected) in [
+            ("/v1/carts/k/checkout/", "/v1/carts/k/checkout/"),
+            ("/v1//carts/%6B///checkout//", "/v1/carts/%6B/checkout"),
+        ] {
+            assert_eq!(without_empty_segments(raw), expected);
+        }
     }
 
     // What else is ambiguous is in the rows of `tests/data/intake/paths.json`.

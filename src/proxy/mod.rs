@@ -45,7 +45,7 @@ use crate::policy::decision::{Decision, Permit};
 use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::{Facts, Request};
 use crate::policy::operation::{Class, OperationId};
-use crate::policy::path::Path;
+use crate::policy::path::{Path, without_empty_segments};
 use crate::policy::reason::Reason;
 use crate::proxy::echoed::Echoed;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd, Watching};
@@ -118,7 +118,7 @@ impl Passage {
         };
         let uri = parts.uri.clone();
         let known = Known { method: head.method.as_str(), path: uri.path(), ..Known::default() };
-        let path = match Path::parse(uri.path()) {
+        let path = match Path::of_request(head.method, uri.path()) {
             Ok(path) => path,
             Err(why) => {
                 let refusal = Refusal { reason: Reason::AmbiguousPath, detail: why.0 };
@@ -187,9 +187,10 @@ impl Passage {
                             }
                             BeforeReading::Idle => Ok(request),
                             BeforeReading::Wanted => {
-                                let (headers, path) = (&mut parts.headers, uri.path());
+                                let headers = &mut parts.headers;
+                                let path = without_empty_segments(uri.path());
                                 // On the heap: few requests have to wait for it.
-                                Box::pin(self.enrich(headers, endpoint, path, &sent, request)).await
+                                Box::pin(self.enrich(headers, endpoint, &path, &sent, request)).await
                             }
                         }
                     }
@@ -351,7 +352,7 @@ impl Passage {
             _ => Vec::new(),
         };
         let caller = known.identified.map(|identified| &identified.caller);
-        let tidings = Tidings::of(&self.snapshot, operation, known.path, caller, rests_on);
+        let tidings = Tidings::of(&self.snapshot, operation, (head.method, known.path), caller, rests_on);
         let learns = tidings.as_ref().is_some_and(|tidings| tidings.learns());
         if learns || (tidings.is_some() && parts.headers.contains_key(ACCEPT_ENCODING)) {
             // What is compressed tells nothing here.

@@ -15,7 +15,7 @@ use crate::policy::endpoint::CustomerAt;
 use crate::policy::facts::Caller;
 use crate::policy::id::Guid;
 use crate::policy::learning::{By, Learning, Told};
-use crate::policy::operation::OperationId;
+use crate::policy::operation::{Method, OperationId};
 use crate::policy::path::Path;
 use crate::policy::pattern::{Pattern, Step};
 use crate::proxy::worker::{InForce, Worker};
@@ -34,14 +34,14 @@ impl Tidings {
     pub fn of(
         snapshot: &Rc<InForce>,
         operation: OperationId,
-        path: &str,
+        (method, path): (Method, &str),
         caller: Option<&Caller>,
         rests_on: Vec<Key>,
     ) -> Option<Box<Tidings>> {
         let learning = snapshot.policy.learning[operation.index()].as_ref();
         let learning = learning.zip(caller).and_then(|(learning, caller)| {
             let billing = &caller.billing;
-            let party = Party::Customer(customer(learning, path)?);
+            let party = Party::Customer(customer(learning, method, path)?);
             let scope = Scope::Billing(billing.tenant);
             Some((operation, Key { cloud: billing.cloud, agreement: learning.agreement, party, scope }))
         });
@@ -133,9 +133,9 @@ impl Tidings {
 }
 
 /// The customer that a path names.
-fn customer(learning: &Learning, path: &str) -> Option<Guid> {
+fn customer(learning: &Learning, method: Method, path: &str) -> Option<Guid> {
     let CustomerAt::Segment(at) = learning.customer else { return None };
-    let path = Path::parse(path).ok()?;
+    let path = Path::of_request(method, path).ok()?;
     Guid::parse(path.segment(at))
 }
 

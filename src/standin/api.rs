@@ -16,10 +16,12 @@ pub fn answer(asked: &Asked, book: &Book) -> Answer {
     let Asked { method, path, query, headers, body, serial, now } = *asked;
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
-    // Lower case keeps the length, so both lists of segments are cut alike.
+    // Lower case keeps the length, so both lists of segments are cut alike. Empty ones count for nothing in reads: the
+    // Java SDK of Partner Center pages with `/v1//customers`.
     let lower = path.to_ascii_lowercase();
-    let segments: Vec<&str> = path.split('/').collect();
-    let route: Vec<&str> = lower.split('/').collect();
+    let counts = |segment: &&str| !segment.is_empty() || !matches!(method, "GET" | "HEAD");
+    let segments: Vec<&str> = path.split('/').filter(counts).collect();
+    let route: Vec<&str> = lower.split('/').filter(counts).collect();
     let call = Call {
         book,
         method: if method == "HEAD" { "GET" } else { method },

@@ -290,6 +290,22 @@ fn what_may_tell_something_is_asked_for_as_it_is() {
 }
 
 #[test]
+fn a_direct_acceptance_tells_of_the_customer_of_its_path_with_empty_segments_too() {
+    let stage = center(PLENTY, FOR_EVER);
+    let (party, other) = (unsigned(1), unsigned(2));
+    for customer in [&party, &other] {
+        assert_eq!(stage.order(customer, &[]).status, 403);
+    }
+    let signed = as_fault("{\"isSigned\":true}");
+    let path = format!("/v1//customers///{party}//directSignedMicrosoftCustomerAgreementStatus//");
+    stage.standin.recorded();
+    assert_eq!(stage.send("GET", &path, &[("Standin-Fault", &signed)], b"").status, 200);
+    assert_eq!(stage.standin.recorded()[0].target, path);
+    assert_eq!(stage.order(&party, &[]).status, 201);
+    assert_eq!(stage.order(&other, &[]).status, 403);
+}
+
+#[test]
 fn a_read_that_tells_nothing_lifts_nothing() {
     let stage = center(PLENTY, FOR_EVER);
     let party = unsigned(1);

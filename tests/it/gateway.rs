@@ -178,3 +178,38 @@ fn a_slow_body_leaves_time_for_look_ups_and_a_slow_upload_is_no_slow_upstream() 
         assert_eq!(connection.read().status, 201, "{path}");
     }
 }
+
+#[test]
+fn a_configured_purchase_by_get_is_judged_with_empty_segments_too_and_recorded_as_sent() {
+    let mut stage = Stage::with(
+        "policy:\n  operations:\n    \
+         - { name: buy, match: \"GET /v1/customers/{customer}/offers/{offer}/buy\", class: purchase }\n",
+    );
+    let rows = |customer: &str| {
+        [
+            format!("/v1/customers/{customer}/offers/o1/buy"),
+            format!("/v1//customers/{customer}/offers/o1/buy"),
+            format!("/v1/customers///{customer}//offers/o1/%62uy//"),
+            format!("/V1/Customers/{customer}/OFFERS//o1/buy?a=//b"),
+        ]
+    };
+    for target in rows(BLOCKED) {
+        let answer = stage.send("GET", &target, &[], b"");
+        assert_eq!((answer.status, answer.reason().as_str()), (403, "agreement_missing"), "{target}");
+    }
+    assert!(stage.standin.recorded().is_empty());
+    for target in rows(CUSTOMER) {
+        let answer = stage.send("GET", &target, &[], b"");
+        assert!(answer.header("content-type") != Some("application/problem+json"), "{target}: {answer:?}");
+        assert_eq!(stage.standin.recorded()[0].target, target);
+    }
+    let pending = stage.send("GET", "/.countersign//pending", &[], b"");
+    assert_eq!(pending.status, 200, "{pending:?}");
+    assert!(stage.standin.recorded().is_empty());
+    let records = stage.stop();
+    let decided = records.iter().filter(|record| record["kind"] == "decision");
+    let found: Vec<&str> = decided.map(|record| record["path"].as_str().unwrap()).collect();
+    let sent: Vec<String> = rows(BLOCKED).into_iter().chain(rows(CUSTOMER)).collect();
+    let sent: Vec<&str> = sent.iter().map(|target| target.split('?').next().unwrap()).collect();
+    assert_eq!(found, sent);
+}

@@ -171,7 +171,7 @@ fn endpoint<'p>(policy: &'p Policy, method: Method, path: &str) -> &'p Endpoint 
 }
 
 fn read(policy: &Policy, method: Method, path: &str, body: &Value) -> Option<Request> {
-    let path = Path::parse(path).unwrap();
+    let path = Path::of_request(method, path).unwrap();
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     match policy.route(method, &path) {
         Route::Judge(endpoint) => {
@@ -220,6 +220,24 @@ fn weaker(answer: Answer, how: u8, at: Timestamp) -> Answer {
             missing(Fact { status: Status::MISSING, observed_at: at, asked_at: at, source })
         }
     }
+}
+
+/// A read's path in another spelling: of each segment its letters' case, an escape, and the empty segments before it.
+fn respelt(path: &str, how: &[u8]) -> String {
+    let mut how = how.iter().copied().cycle();
+    let mut spelt = String::new();
+    for (at, segment) in path.split('/').skip(1).enumerate() {
+        let bits = how.next().unwrap_or(0);
+        // An empty first segment is refused.
+        let slashes = if at == 0 { 1 } else { 1 + usize::from(bits & 3) };
+        spelt.push_str(&"/".repeat(slashes));
+        let segment = if bits & 4 == 0 { segment.to_ascii_lowercase() } else { segment.to_ascii_uppercase() };
+        match segment.chars().next().filter(|_| bits & 8 != 0) {
+            Some(first) => spelt.push_str(&format!("%{:02x}{}", u32::from(first), &segment[1..])),
+            None => spelt.push_str(&segment),
+        }
+    }
+    spelt + &"/".repeat(usize::from(how.next().unwrap_or(0) & 3))
 }
 
 fn config() -> ProptestConfig {
@@ -404,11 +422,27 @@ proptest! {
     }
 
     #[test]
+    fn a_configured_purchase_by_get_is_judged_in_every_spelling(how in proptest::collection::vec(any::<u8>(), 1..8)) {
+        let policy = support::compile("preset: csp-2026\noperations:\n  \
+            - { name: buy, match: \"GET /v1/customers/{customer}/offers/{offer}/buy\", class: purchase }\n").policy;
+        let plain = format!("/v1/customers/{CUSTOMER}/offers/o1/buy");
+        let expected = read(&policy, Method::Get, &plain, &Value::Null).expect("it is judged");
+        let path = respelt(&plain, &how);
+        let found = read(&policy, Method::Get, &path, &Value::Null);
+        prop_assert_eq!(found.map(|request| (request.operation, request.class, request.customer)),
+            Some((expected.operation, expected.class, expected.customer)), "{}", path);
+        let question = Question { method: Method::Get, path: path.clone(), body: Vec::new(), caller: support::caller(&policy), at: Timestamp::UNIX_EPOCH };
+        let judged = judge(&policy, &question, &Known::Unreachable).request;
+        prop_assert_eq!(judged.map(|request| request.operation), Some(expected.operation), "{}", path);
+    }
+
+    #[test]
     fn no_bytes_make_it_panic(path in "\\PC{0,60}", bytes in proptest::collection::vec(any::<u8>(), 0..200), json in json_like()) {
         let policy = support::preset("csp-2026");
         let _ = Document::parse(&bytes);
         let _ = Document::parse(json.as_bytes());
         let _ = Path::parse(&path);
+        let _ = Path::of_request(Method::Get, &path);
         let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
             for path in [format!("/v1/customers/{CUSTOMER}/orders"), format!("/v1/customers/{CUSTOMER}/subscriptions/s"), "/v1/productUpgrades".to_owned()] {
                 for method in [Method::Post, Method::Patch] {
