@@ -1,15 +1,18 @@
-//! Who sent a request: its token, and the headers that say it to the upstream.
+//! Who sent a request: its token, and the headers and ids that say it to the upstream.
 
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderValue};
+use http::request::Parts;
 
 use crate::audit::record::Found;
+use crate::client::Outgoing;
 use crate::identity::found::{self, Origin};
 use crate::identity::ring::{Asked, Ring};
 use crate::identity::tokens::{Generation, TokenLookup};
 use crate::identity::{self, Identified, Unidentified};
 use crate::policy::decision::{Decision, Verdict};
+use crate::policy::operation::OperationId;
 use crate::policy::reason::Reason;
 use crate::policy::role::NameSet;
 use crate::proxy::headers::{self, MS_CORRELATION_ID, MS_REQUEST_ID, TRACEPARENT};
@@ -121,6 +124,28 @@ impl Passage {
         if !headers.contains_key(TRACEPARENT) {
             headers.insert(TRACEPARENT, self.worker.ids.traceparent());
         }
+    }
+
+    /// Whether answers to an operation tell of acceptances.
+    pub fn teaches(&self, operation: OperationId) -> bool {
+        self.snapshot.policy.learning[operation.index()].is_some()
+    }
+
+    /// The `MS-RequestId` upstream of a request whose answer teaches. A retry of the very request has the same one, so
+    /// that the upstream still knows it; no other request has.
+    pub fn taught_id(&self, parts: &Parts, body: &Outgoing, known: Known<'_>) -> HeaderValue {
+        let key = &self.worker.shared.id_key;
+        let given = parts.headers.get(MS_REQUEST_ID).map_or(&b""[..], HeaderValue::as_bytes);
+        let id = match (body, known.identified) {
+            (Outgoing::Whole(bytes), Some(identified)) => {
+                let partner = identified.caller.partner.tenant.text();
+                let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+                let parts = [partner.as_str(), parts.method.as_str(), target].map(str::as_bytes);
+                key.of_request([parts[0], given, parts[1], parts[2], bytes])
+            }
+            _ => key.of_decision(&self.id),
+        };
+        HeaderValue::from_str(id.as_str()).expect("a GUID is plain text")
     }
 
     /// The verified partner and roles, as headers. Callers send many requests in a row: those of the last one are kept.

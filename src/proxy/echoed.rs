@@ -12,6 +12,8 @@ const LANGUAGES: [HeaderName; 2] = [X_LOCALE, ACCEPT_LANGUAGE];
 pub struct Echoed {
     ids: [Option<HeaderValue>; 2],
     languages: [Option<HeaderValue>; 2],
+    /// Whether the upstream was told another `MS-RequestId`, which is nothing to the caller.
+    pub was_replaced: bool,
 }
 
 impl Echoed {
@@ -20,11 +22,15 @@ impl Echoed {
         Echoed {
             ids: IDS.map(|name| received.get(name).cloned()),
             languages: LANGUAGES.map(|name| received.get(name).cloned()),
+            was_replaced: false,
         }
     }
 
-    /// Adds the ids where the upstream has not answered with its own.
+    /// Adds the ids where the upstream has not answered with the caller's own.
     pub fn add(self, headers: &mut HeaderMap) {
+        if self.was_replaced {
+            headers.remove(MS_REQUEST_ID);
+        }
         add(IDS, self.ids, headers);
     }
 

@@ -1,7 +1,8 @@
-//! Ids: of decisions, and of requests whose caller gave none.
+//! Ids: of decisions, and of requests whose caller gave none or whose answers teach.
 
 use std::cell::Cell;
 
+use aws_lc_rs::hmac;
 use http::HeaderValue;
 use jiff::Timestamp;
 
@@ -60,10 +61,7 @@ impl IdMaker {
 
     /// A GUID (RFC 9562 version 8) for a request that came without one.
     pub fn guid(&self) -> GuidText {
-        let value = self.bits();
-        let versioned = value & !(0xf << 76) | 8 << 76;
-        let variant = versioned & !(0x3 << 62) | 2 << 62;
-        Guid::from_bits(variant).text()
+        version_8(self.bits())
     }
 
     /// A `traceparent` (W3C Trace Context section 3.2) that asks nobody to sample.
@@ -81,6 +79,52 @@ impl IdMaker {
         let mixed = counted.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.lane;
         u128::from(mixed) << 64 | u128::from(counted.rotate_left(32) ^ self.lane.rotate_left(17))
     }
+}
+
+/// A GUID of RFC 9562 version 8 from these bits.
+fn version_8(bits: u128) -> GuidText {
+    let versioned = bits & !(0xf << 76) | 8 << 76;
+    let variant = versioned & !(0x3 << 62) | 2 << 62;
+    Guid::from_bits(variant).text()
+}
+
+/// Derives the ids that requests have upstream whose answers teach. `MS-RequestId` is Partner Center's idempotency key:
+/// under an id that a caller chose, the upstream could repeat an acceptance that was another customer's.
+#[derive(Debug)]
+pub struct IdKey(hmac::Key);
+
+impl Default for IdKey {
+    /// A random key; ids that it derived mean nothing to the next process.
+    fn default() -> IdKey {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        IdKey(hmac::Key::generate(hmac::HMAC_SHA256, &random).expect("the system has random numbers"))
+    }
+}
+
+impl IdKey {
+    /// The id of a request that these parts make up: the same for the same parts, and for no others.
+    pub fn of_request(&self, parts: [&[u8]; 5]) -> GuidText {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            // With its length: no two lists of parts run together to the same bytes.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        shortened(context)
+    }
+
+    /// The id of a request that no other has, for one whose body is not at hand.
+    pub fn of_decision(&self, id: &DecisionId) -> GuidText {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(&id.0);
+        shortened(context)
+    }
+}
+
+fn shortened(context: hmac::Context) -> GuidText {
+    let tag = context.sign();
+    let bits = tag.as_ref()[..16].try_into().expect("the tag has 32 bytes");
+    version_8(u128::from_be_bytes(bits))
 }
 
 fn write_hex(value: u128, text: &mut [u8]) {
@@ -112,5 +156,32 @@ mod tests {
         let fields: Vec<&str> = traceparent.to_str().unwrap().split('-').collect();
         assert_eq!(fields.iter().map(|field| field.len()).collect::<Vec<_>>(), [2, 32, 16, 2]);
         assert!(fields.iter().all(|field| u128::from_str_radix(field, 16).is_ok()));
+    }
+
+    #[test]
+    fn a_derived_id_is_that_of_its_parts_and_its_key_only() {
+        let key = IdKey::default();
+        let parts: [[&[u8]; 5]; 7] = [
+            [b"partner", b"id", b"POST", b"/a", b"body"],
+            [b"partnerid", b"", b"POST", b"/a", b"body"],
+            [b"partner", b"id", b"POST", b"/abody", b""],
+            [b"partner", b"id", b"POST", b"/a", b"bodx"],
+            [b"partner", b"id", b"PUT", b"/a", b"body"],
+            [b"partner", b"ie", b"POST", b"/a", b"body"],
+            [b"partnes", b"id", b"POST", b"/a", b"body"],
+        ];
+        let mut found: Vec<String> =
+            parts.iter().map(|parts| key.of_request(*parts).as_str().to_owned()).collect();
+        assert!(parts.iter().zip(&found).all(|(parts, id)| key.of_request(*parts).as_str() == id));
+        assert!(found.iter().all(|id| &id[14..15] == "8" && Guid::parse(id).is_some()), "{found:?}");
+        found.push(IdKey::default().of_request(parts[0]).as_str().to_owned());
+        let maker = IdMaker::default();
+        let fresh =
+            (0..2).map(|_| key.of_decision(&maker.decision(Timestamp::UNIX_EPOCH)).as_str().to_owned());
+        found.extend(fresh);
+        let count = found.len();
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), count, "{found:?}");
     }
 }

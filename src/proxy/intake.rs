@@ -62,8 +62,42 @@ pub async fn read_body<'s>(
     }
 }
 
-async fn collect<'s>(mut body: Incoming, limits: &Limits, shared: &'s Shared) -> Result<Held<'s>, Refusal> {
+/// The largest body that [`read_small`] reads, in bytes: an attestation has about 500.
+const SMALL_BYTES_MAX: u64 = 16 * 1024;
+
+/// Whether a body is so small, and says so, that it is read whole where it need not be. It is then held whatever else is:
+/// `limits.requests` of them at most.
+pub fn is_small(body: &Incoming) -> bool {
+    body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL_BYTES_MAX)
+}
+
+/// Reads a small body to its end. Nothing but its own sender's doing refuses it.
+pub async fn read_small(
+    body: Incoming,
+    limits: &Limits,
+    worker: &Worker,
+    now: Now,
+) -> Result<Bytes, Refusal> {
+    let collecting = pin!(join(body, SMALL_BYTES_MAX as usize, |_| Ok(())));
+    match worker.deadlines.within(now.mono + limits.body_timeout, collecting).await {
+        Ok(bytes) => bytes,
+        Err(Elapsed) => refuse(Reason::BodyTimeout, "the body did not arrive in time"),
+    }
+}
+
+async fn collect<'s>(body: Incoming, limits: &Limits, shared: &'s Shared) -> Result<Held<'s>, Refusal> {
     let mut counted = Counted { buffered: &shared.buffered, bytes: 0 };
+    let add = |bytes| counted.add(bytes, limits.buffered_bytes_max);
+    let bytes = join(body, limits.body_bytes_max, add).await?;
+    Ok(Held { bytes, _counted: counted })
+}
+
+/// All of a body, each frame of which `count` may refuse to hold. One that came in one piece is not copied.
+async fn join(
+    mut body: Incoming,
+    bytes_max: usize,
+    mut count: impl FnMut(usize) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -72,10 +106,10 @@ async fn collect<'s>(mut body: Incoming, limits: &Limits, shared: &'s Shared) ->
         };
         // Trailers say nothing that is judged, and are not forwarded.
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + joined.len() + data.len() > limits.body_bytes_max {
+        if first.len() + joined.len() + data.len() > bytes_max {
             return refuse(Reason::BodyTooLarge, "the body is longer than `limits.body_bytes`");
         }
-        counted.add(data.len(), limits.buffered_bytes_max)?;
+        count(data.len())?;
         if first.is_empty() && joined.is_empty() {
             first = data;
         } else {
@@ -85,8 +119,7 @@ async fn collect<'s>(mut body: Incoming, limits: &Limits, shared: &'s Shared) ->
             joined.extend_from_slice(&data);
         }
     }
-    let bytes = if joined.is_empty() { first } else { joined.freeze() };
-    Ok(Held { bytes, _counted: counted })
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// JSON, as far as its reading depends on its media type.

@@ -51,7 +51,7 @@ use crate::proxy::echoed::Echoed;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd, Watching};
 use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
-use crate::proxy::headers::{Added, Head, NOTICE};
+use crate::proxy::headers::{Added, Head, MS_REQUEST_ID, NOTICE};
 use crate::proxy::intake::Json;
 use crate::proxy::passage::{Known, Passage};
 use crate::proxy::peer::Peer;
@@ -151,9 +151,15 @@ impl Passage {
                 self.took_body.set(true);
                 let request = Request::bare(operation, class);
                 let known = Known { request: Some(&request), ..known };
-                let outgoing = match head.method.is_read() {
-                    true => Outgoing::Whole(Bytes::new()),
-                    false => Outgoing::streamed(body, self.now.mono, headers::strip_trailers),
+                let outgoing = if head.method.is_read() {
+                    Outgoing::Whole(Bytes::new())
+                } else if self.teaches(operation) && intake::is_small(&body) {
+                    match intake::read_small(body, &self.snapshot.limits, &self.worker, self.now).await {
+                        Ok(bytes) => Outgoing::Whole(bytes),
+                        Err(refusal) => return self.refuse(&parts, refusal, known),
+                    }
+                } else {
+                    Outgoing::streamed(body, self.now.mono, headers::strip_trailers)
                 };
                 self.judge(parts, &head, outgoing, &request, &identified, known).await
             }
@@ -331,7 +337,12 @@ impl Passage {
         self.worker.shared.metrics.decided(decided - self.now.mono);
 
         let notice = self.notice(&parts.headers, decision, known);
-        let echoed = Echoed::of(&parts.headers);
+        let mut echoed = Echoed::of(&parts.headers);
+        if self.teaches(operation) {
+            let id = self.taught_id(&parts, &body, known);
+            parts.headers.insert(MS_REQUEST_ID, id);
+            echoed.was_replaced = true;
+        }
         let identity = known.identified.map(|identified| self.identity_headers(identified));
         let decision_id = is_recorded.then(|| self.id.header());
         let forwarded = Forwarded::of(&parts, &self.peer, &snapshot.trusted);

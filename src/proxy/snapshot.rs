@@ -19,6 +19,7 @@ use crate::identity::store::KeyStore;
 use crate::identity::tokens::TokenCache;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::proxy::ids::IdKey;
 use crate::proxy::messages::Catalogue;
 use crate::resources::Resources;
 
@@ -94,6 +95,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The audit file.
     pub audit: Arc<AuditFile>,
+    /// Makes the ids of requests whose answers teach; all workers have to make the same.
+    pub id_key: IdKey,
     /// Bytes of bodies that are held for judging now.
     pub buffered: AtomicUsize,
     /// How many requests at a time the file descriptors are enough for, whatever the configuration says.
@@ -117,6 +120,7 @@ impl Shared {
             tokens: TokenCache::default(),
             metrics,
             audit,
+            id_key: IdKey::default(),
             buffered: AtomicUsize::new(0),
             requests_ceiling: AtomicUsize::new(usize::MAX),
         }

@@ -15,7 +15,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("ms-requestid");
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("ms-correlationid");
 
 /// An answer before it is put on the wire.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// Status code.
     pub status: StatusCode,

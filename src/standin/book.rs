@@ -4,6 +4,7 @@ use crate::standin::counts::Counts;
 use crate::standin::lists::Lists;
 use crate::standin::parties::Parties;
 use crate::standin::refusals::Refusals;
+use crate::standin::replays::Replays;
 use crate::standin::shelf::Shelf;
 use crate::standin::steering::Steering;
 use crate::standin::throttle::Throttle;
@@ -26,6 +27,8 @@ pub struct Book {
     pub tokens: Tokens,
     /// The limit of reads.
     pub throttle: Throttle,
+    /// Answers to used ids.
+    pub replays: Replays,
     /// Faults by path.
     pub steering: Steering,
 }

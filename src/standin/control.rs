@@ -21,7 +21,7 @@ pub const PREFIX: &str = "/.standin/";
 const PAUSE_SECONDS_MAX: u64 = 3600;
 
 /// All names that are POSTed to.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "direct",
     "attestations",
     "partner-status",
@@ -35,6 +35,7 @@ const NAMES: [&str; 19] = [
     "throttle-shape",
     "fault",
     "clear-faults",
+    "replay",
     "release",
     "pause",
     "page-size",
@@ -139,6 +140,10 @@ fn set(book: &Book, name: &str, body: &[u8]) -> Result<(), String> {
             book.steering.add(&method, &path_part, &fault, times)?;
         }
         "clear-faults" => book.steering.clear(),
+        "replay" => {
+            let Switch { on } = read(body)?;
+            book.replays.set(on);
+        }
         "page-size" => {
             let Size { size } = read(body)?;
             book.lists.set_page_size(size);
@@ -319,6 +324,7 @@ mod tests {
             ("throttle-shape", r#"{"shape":"body_only"}"#),
             ("fault", r#"{"method":"GET","path_part":"/x","fault":"status=503","times":2}"#),
             ("clear-faults", ""),
+            ("replay", r#"{"on":true}"#),
             ("release", ""),
             ("page-size", r#"{"size":2}"#),
             ("agreement-records", r#"{"items":[1]}"#),

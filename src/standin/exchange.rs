@@ -84,7 +84,9 @@ pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Respo
             let query = head.uri.query().unwrap_or_default();
             let (headers, body, now) = (&head.headers, received.bytes.as_slice(), Timestamp::now());
             let asked = Asked { method, path, query, headers, body, serial, now };
-            respond(api::answer(&asked, book), &ids)
+            let made = || api::answer(&asked, book);
+            let answer = if reads { made() } else { book.replays.answer(&ids.request, made) };
+            respond(answer, &ids)
         }
     };
     if faults.mistyped {

@@ -29,6 +29,7 @@ mod paging;
 mod parties;
 mod read;
 mod refusals;
+mod replays;
 mod server;
 mod shared;
 mod shelf;
@@ -231,6 +232,11 @@ impl Standin {
     pub fn fault(&self, method: &str, path_part: &str, fault: &str, times: Option<u32>) {
         let added = self.shared.book.steering.add(method, path_part, fault, times);
         added.unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    /// Answers writes under a used `MS-RequestId` as the first time, or no longer.
+    pub fn replay(&self, on: bool) {
+        self.shared.book.replays.set(on);
     }
 
     /// Ends all faults set by path.

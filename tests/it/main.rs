@@ -10,6 +10,7 @@ mod center_learning;
 mod center_meaning;
 mod center_patch;
 mod center_reads;
+mod center_replay;
 mod cli;
 mod config_identity;
 mod config_sources;
