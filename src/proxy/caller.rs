@@ -15,7 +15,7 @@ use crate::policy::decision::{Decision, Verdict};
 use crate::policy::operation::OperationId;
 use crate::policy::reason::Reason;
 use crate::policy::role::NameSet;
-use crate::proxy::headers::{self, MS_CORRELATION_ID, MS_REQUEST_ID, TRACEPARENT};
+use crate::proxy::headers::{self, MS_REQUEST_ID};
 use crate::proxy::passage::{Known, Passage};
 
 impl Passage {
@@ -110,19 +110,6 @@ impl Passage {
                 })
             }
             _ => None,
-        }
-    }
-
-    /// Every request has the ids that Partner Center and tracing use; those that it lacks are made here.
-    pub fn give_ids(&self, headers: &mut HeaderMap) {
-        for name in [MS_REQUEST_ID, MS_CORRELATION_ID] {
-            if !headers.contains_key(&name) {
-                let guid = self.worker.ids.guid();
-                headers.insert(name, HeaderValue::from_str(guid.as_str()).expect("a GUID is plain text"));
-            }
-        }
-        if !headers.contains_key(TRACEPARENT) {
-            headers.insert(TRACEPARENT, self.worker.ids.traceparent());
         }
     }
 

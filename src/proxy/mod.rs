@@ -20,6 +20,7 @@ pub mod peer;
 pub mod pending;
 pub mod snapshot;
 mod tidings;
+mod trace;
 pub mod worker;
 
 use std::cell::Cell;
@@ -108,7 +109,7 @@ enum BeforeReading {
 impl Passage {
     async fn answer(&self, request: HttpRequest<Incoming>) -> Response<AnswerBody> {
         let (mut parts, body) = request.into_parts();
-        self.give_ids(&mut parts.headers);
+        let repeated_id = self.give_ids(&mut parts.headers);
         if let Some(refusal) = self.shed(&parts) {
             return self.refuse(&parts, refusal, Known::default());
         }
@@ -131,6 +132,10 @@ impl Passage {
             false => self.snapshot.policy.route(head.method, &path),
         };
         let known = Known { operation: Some(route.operation()), ..known };
+        if let (Route::Judge(_), Some(detail)) = (&route, repeated_id) {
+            // Which of them it is recorded under, the upstream would not have to take for it.
+            return self.refuse(&parts, Refusal { reason: Reason::AmbiguousRequest, detail }, known);
+        }
         if matches!(route, Route::Bare) {
             return self.forward_bare(parts, &head, known).await;
         }

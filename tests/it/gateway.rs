@@ -213,3 +213,54 @@ fn a_configured_purchase_by_get_is_judged_with_empty_segments_too_and_recorded_a
     let sent: Vec<&str> = sent.iter().map(|target| target.split('?').next().unwrap()).collect();
     assert_eq!(found, sent);
 }
+
+#[test]
+fn ids_are_recorded_as_they_are_forwarded_and_malformed_ones_replaced() {
+    const NAMES: [&str; 3] = ["ms-requestid", "ms-correlationid", "traceparent"];
+    let trace = |trace: &str| format!("00-{trace}-b7ad6b7169203331-01");
+    let good = trace("0af7651916cd43dd8448eb211c80319c");
+    let (long, null) = ("a".repeat(65), trace(&"0".repeat(32)));
+    let rows: [([&str; 3], bool); 4] = [
+        (["a", "b c", &good], true),
+        ([&long, "\u{e9}", "00"], false),
+        (["a\tb", &long, &null], false),
+        (["\u{a0}", "a\tb", &format!("{good}-x")], false),
+    ];
+    let mut stage = Stage::start();
+    let mut forwarded = Vec::new();
+    for (given, is_kept) in rows {
+        let agent = stage.agent();
+        let mut headers = vec![("Authorization", agent.as_str()), ("Content-Type", "application/json")];
+        headers.extend(NAMES.into_iter().zip(given));
+        let answer = stage.send("POST", &orders(CUSTOMER), &headers, order().as_bytes());
+        assert_eq!(answer.status, 201, "{given:?}: {answer:?}");
+        let seen = stage.standin.recorded().remove(0);
+        let found = NAMES.map(|name| {
+            let values: Vec<String> = seen
+                .headers
+                .iter()
+                .filter(|(known, _)| known == name)
+                .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+                .collect();
+            assert_eq!(values.len(), 1, "{given:?}: {values:?}");
+            values[0].clone()
+        });
+        for (at, sent) in given.into_iter().enumerate() {
+            let length = if at == 2 { 55 } else { 36 };
+            let fits =
+                if is_kept { found[at] == sent } else { found[at] != sent && found[at].len() == length };
+            assert!(fits, "{} {sent}: {}", NAMES[at], found[at]);
+        }
+        for name in &NAMES[..2] {
+            let at = NAMES.iter().position(|known| known == name).unwrap();
+            assert_eq!(answer.header(name), Some(found[at].as_str()), "{given:?}");
+        }
+        forwarded.push((found[0].clone(), found[1].clone()));
+    }
+    let records = stage.stop();
+    let decided = records.iter().filter(|record| record["kind"] == "decision");
+    let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let recorded: Vec<(String, String)> =
+        decided.map(|record| (text(&record["ms_request_id"]), text(&record["ms_correlation_id"]))).collect();
+    assert_eq!(recorded, forwarded);
+}
