@@ -111,6 +111,7 @@ pub fn build_snapshot(settings: &Settings, built: &Built, generation: u64, metri
         catalogue: settings.catalogue.clone(),
         upstream: settings.upstream.client.clone(),
         forward_authorization: settings.upstream.forward_authorization,
+        keep_back: settings.keep_back.clone(),
         limits: settings.limits,
         trusted: settings.listen.trusted.clone(),
         audit: settings.audit,

@@ -19,6 +19,9 @@ pub enum Outgoing {
     Streamed(Streamed),
 }
 
+/// Removes from trailers what must not pass.
+pub type StripTrailers = Box<dyn Fn(&mut HeaderMap)>;
+
 /// What the caller sends, as it comes.
 pub struct Streamed {
     body: Incoming,
@@ -26,12 +29,12 @@ pub struct Streamed {
     moved: Rc<Cell<Instant>>,
     /// Whether it ended early.
     broke: Rc<Cell<bool>>,
-    strip_trailers: fn(&mut HeaderMap),
+    strip_trailers: StripTrailers,
 }
 
 impl Outgoing {
     /// What the caller sends, as it comes, its trailers stripped of what must not pass.
-    pub fn streamed(body: Incoming, now: Instant, strip_trailers: fn(&mut HeaderMap)) -> Outgoing {
+    pub fn streamed(body: Incoming, now: Instant, strip_trailers: StripTrailers) -> Outgoing {
         Outgoing::Streamed(Streamed {
             body,
             moved: Rc::new(Cell::new(now)),

@@ -2,6 +2,7 @@
 
 pub mod agreements;
 pub mod cases;
+pub mod headers;
 pub mod identity;
 pub mod keys;
 pub mod listen;
@@ -38,6 +39,7 @@ use crate::config::resources::Reads;
 use crate::config::sources::Defaults;
 use crate::identity::Partners;
 use crate::identity::claims::{IssuerKeys, Verifier};
+use crate::proxy::keep_back::KeepBack;
 use crate::proxy::messages::Catalogue;
 use crate::proxy::snapshot::{AuditSettings, Limits};
 
@@ -55,6 +57,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where requests go.
     pub upstream: Upstream,
+    /// Which headers do not go with them.
+    pub keep_back: KeepBack,
     /// Admin listener.
     pub admin: admin::Settings,
     /// How tokens are read.
@@ -157,6 +161,7 @@ fn read(
         (listen::limits(limits), listen)
     });
     let upstream = section.nested("upstream", |upstream| network::upstream(upstream, folder)).flatten();
+    let keep_back = section.nested("headers", headers::headers).flatten();
     let admin = section.nested("admin", |admin| network::admin(admin, folder)).flatten();
     let identity = section.nested("identity", |identity| identity::identity(identity, folder)).flatten();
     // Where roles could not be read, the built-in names stand in so that the rules are read all the same.
@@ -204,6 +209,7 @@ fn read(
         listen,
         limits,
         upstream,
+        keep_back: keep_back?,
         admin: admin?,
         verifier,
         partners,

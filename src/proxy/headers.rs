@@ -1,4 +1,4 @@
-//! Headers: what makes a request ambiguous, what is kept back in either direction, and what is added.
+//! Headers: what makes a request ambiguous, what is taken away in either direction, and what is added.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -8,6 +8,7 @@ use crate::extract::{Refusal, refuse};
 use crate::policy::operation::Method;
 use crate::policy::reason::Reason;
 use crate::proxy::forwarded::Forwarded;
+use crate::proxy::keep_back::{KeepBack, Kind, folded_eq, is_kept_back_of_answer};
 
 /// The decision's id, in answers and towards the upstream.
 pub const DECISION: HeaderName = HeaderName::from_static("countersign-decision");
@@ -37,7 +38,7 @@ pub struct Head {
 
 /// Reads the head of a request, or says why it has more than one reading (RFC 9112 sections 3.2 and 6, RFC 9110
 /// section 7.6.1). hyper by itself accepts most of what is refused here.
-pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
+pub fn inspect(parts: &Parts, keep_back: &KeepBack) -> Result<Head, Refusal> {
     let Some(method) = Method::parse(parts.method.as_str()) else {
         return refuse(Reason::MethodRefused, "the method is not forwarded");
     };
@@ -90,9 +91,9 @@ pub fn inspect(parts: &Parts) -> Result<Head, Refusal> {
                 has_body |= value != "0";
                 head.dropped.push(name.clone());
             }
-            _ => match kind(name.as_str()) {
+            _ => match keep_back.kind(name.as_str()) {
                 Kind::Plain => {}
-                Kind::KeptBack => head.dropped.push(name.clone()),
+                Kind::KeptBack | Kind::Fixed => head.dropped.push(name.clone()),
                 Kind::Override => return refuse(Reason::MethodOverride, "a header asks for another method"),
                 Kind::Misleading => {
                     return refuse(
@@ -200,66 +201,6 @@ const OVERRIDING_PARAMETERS: [&str; 7] = [
     "x-method-override",
 ];
 
-enum Kind {
-    Plain,
-    KeptBack,
-    Override,
-    Misleading,
-}
-
-/// What a header of that name is. Names come in lower case; `_` and `.` are taken for `-`, as some servers do.
-fn kind(name: &str) -> Kind {
-    // Most names are told by their first letter.
-    let first = name.as_bytes()[0];
-    if !matches!(first, b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b't' | b'u' | b'x') {
-        return Kind::Plain;
-    }
-    let starts = |prefix: &str| name.len() >= prefix.len() && folded_eq(&name[..prefix.len()], prefix);
-    let is = |other: &str| folded_eq(name, other);
-    match first {
-        b'c' if starts("countersign-") => Kind::KeptBack,
-        b'c' if is("content-length") => Kind::Misleading,
-        b'c' if name.contains(['_', '.']) && (is("content-type") || is("content-encoding")) => {
-            Kind::Misleading
-        }
-        b'e' if is("expect") => Kind::KeptBack,
-        b'f' if is("forwarded") => Kind::KeptBack,
-        b'k' if is("keep-alive") => Kind::KeptBack,
-        // Some gateways to scripts make a setting of it (CVE-2016-5385).
-        b'p' if is("proxy") => Kind::KeptBack,
-        b'p' if is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate") => {
-            Kind::KeptBack
-        }
-        b't' if is("te") || is("true-client-ip") => Kind::KeptBack,
-        b't' if is("transfer-encoding") => Kind::Misleading,
-        b'u' if is("upgrade") => Kind::KeptBack,
-        b'x' if starts("x-partner-") || starts("x-forwarded-") || is("x-real-ip") => Kind::KeptBack,
-        b'h' if is("http-method-override") => Kind::Override,
-        b'x' if is("x-http-method-override") || is("x-http-method") || is("x-method-override") => {
-            Kind::Override
-        }
-        b'x' if is("x-original-host") || is("x-client-ip") => Kind::KeptBack,
-        b'x' if starts("x-ms-client-principal") => Kind::KeptBack,
-        b'x' if starts("x-original-") || is("x-rewrite-url") || is("x-override-url") => Kind::Misleading,
-        _ => Kind::Plain,
-    }
-}
-
-fn folded_eq(name: &str, plain: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' || byte == b'.' { b'-' } else { byte };
-    name.len() == plain.len() && name.bytes().zip(plain.bytes()).all(|(left, right)| fold(left) == right)
-}
-
-/// Whether a header or trailer of the upstream's answer is kept back.
-fn is_kept_back(name: &HeaderName) -> bool {
-    match *name {
-        header::CONNECTION | header::TRANSFER_ENCODING => true,
-        // The length of an answer to HEAD is the upstream's to say; the framing is made anew from the body.
-        header::CONTENT_LENGTH => false,
-        _ => !matches!(kind(name.as_str()), Kind::Plain),
-    }
-}
-
 /// Removes what the upstream's answer must not carry on: hop-by-hop headers, those that `Connection` names, identity.
 pub fn strip_answer(headers: &mut HeaderMap) {
     let mut dropped = Vec::new();
@@ -271,7 +212,7 @@ pub fn strip_answer(headers: &mut HeaderMap) {
         if *name == header::CONNECTION {
             dropped.push(header::CONNECTION);
             dropped.extend(named_by_connection(value));
-        } else if is_kept_back(name) {
+        } else if is_kept_back_of_answer(name.as_str()) {
             dropped.push(name.clone());
         }
     }
@@ -280,10 +221,25 @@ pub fn strip_answer(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from trailers what headers must not carry either, and what belongs to framing and authentication
-/// (RFC 9110 section 6.5.1).
+/// Removes from an answer's trailers what its headers must not carry either, and what no trailer may say.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     strip_answer(trailers);
+    strip_head_only(trailers);
+}
+
+/// Removes from a request's trailers what its headers must not carry either, what only its headers say, and what no
+/// trailer may.
+pub fn strip_request_trailers(trailers: &mut HeaderMap, keep_back: &KeepBack) {
+    let is_dropped = |name: &&HeaderName| keep_back.kind(name.as_str()) != Kind::Plain;
+    let dropped: Vec<HeaderName> = trailers.keys().filter(is_dropped).cloned().collect();
+    for name in dropped.into_iter().chain([MS_REQUEST_ID, MS_CORRELATION_ID, TRACEPARENT]) {
+        trailers.remove(name);
+    }
+    strip_head_only(trailers);
+}
+
+/// Removes what belongs to framing and authentication (RFC 9110 section 6.5.1).
+fn strip_head_only(trailers: &mut HeaderMap) {
     for name in [
         header::CONTENT_LENGTH,
         header::CONTENT_TYPE,

@@ -13,6 +13,7 @@ mod guard;
 pub mod headers;
 pub mod ids;
 pub mod intake;
+pub mod keep_back;
 pub mod messages;
 pub mod orders;
 mod passage;
@@ -113,7 +114,7 @@ impl Passage {
         if let Some(refusal) = self.shed(&parts) {
             return self.refuse(&parts, refusal, Known::default());
         }
-        let head = match headers::inspect(&parts) {
+        let head = match headers::inspect(&parts, &self.snapshot.keep_back) {
             Ok(head) => head,
             Err(refusal) => return self.refuse(&parts, refusal, Known::default()),
         };
@@ -164,7 +165,11 @@ impl Passage {
                         Err(refusal) => return self.refuse(&parts, refusal, known),
                     }
                 } else {
-                    Outgoing::streamed(body, self.now.mono, headers::strip_trailers)
+                    let snapshot = Rc::clone(&self.snapshot);
+                    let strip = move |trailers: &mut HeaderMap| {
+                        headers::strip_request_trailers(trailers, &snapshot.keep_back);
+                    };
+                    Outgoing::streamed(body, self.now.mono, Box::new(strip))
                 };
                 self.judge(parts, &head, outgoing, &request, &identified, known).await
             }

@@ -20,6 +20,7 @@ use crate::identity::tokens::TokenCache;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::proxy::ids::IdKey;
+use crate::proxy::keep_back::KeepBack;
 use crate::proxy::messages::Catalogue;
 use crate::resources::Resources;
 
@@ -70,6 +71,8 @@ pub struct Snapshot {
     pub upstream: client::Settings,
     /// Whether the caller's `Authorization` goes with them.
     pub forward_authorization: bool,
+    /// Which headers do not go with them.
+    pub keep_back: KeepBack,
     /// What may be held.
     pub limits: Limits,
     /// Whose word on the caller's address is taken.

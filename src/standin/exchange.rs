@@ -174,7 +174,7 @@ fn respond(answer: Answer, ids: &TraceIds) -> Response<Sent> {
     response
 }
 
-/// Fields that end at the next hop, and one that only the gateway may send.
+/// Fields that end at the next hop, some that only the gateway may send, and some that are the upstream's own.
 fn add_hop_fields(headers: &mut HeaderMap) {
     for (name, value) in [
         (CONNECTION, "close, X-Hop"),
@@ -182,6 +182,11 @@ fn add_hop_fields(headers: &mut HeaderMap) {
         (HeaderName::from_static("keep-alive"), "timeout=1"),
         (HeaderName::from_static("proxy-authenticate"), "x"),
         (HeaderName::from_static("countersign-decision"), "forged"),
+        (HeaderName::from_static("x-partner-tenant"), "forged"),
+        (HeaderName::from_static("x-ms-request-id"), "r"),
+        (HeaderName::from_static("x-ms-continuationtoken"), "c"),
+        (HeaderName::from_static("x-original-url"), "/o"),
+        (HeaderName::from_static("x-forwarded-prefix"), "/p"),
     ] {
         headers.append(name, HeaderValue::from_static(value));
     }

@@ -248,6 +248,58 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "to `buffered_bytes`, which is 1024",
     ),
     ("audit:", "limits: { body_bytes: 1MB }\naudit:", "a size such as"),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: [Countersign_Partner] } }\naudit:",
+        "only the gateway says it",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: X-Original-URL } }\naudit:",
+        "names another path than the one that is judged",
+    ),
+    ("audit:", "headers: { keep_back: { allow: [content_length] } }\naudit:", "it imitates the framing"),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: [X-HTTP-Method-Override] } }\naudit:",
+        "it asks for another method than the one that is judged",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: [Keep-Alive] } }\naudit:",
+        "it is of the caller's own connection",
+    ),
+    ("audit:", "headers: { keep_back: { allow: [x-forwarded-for] } }\naudit:", "in `listen.trusted_proxies`"),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: [X-MS-Token-*] } }\naudit:",
+        "`X-MS-Token-*` is no header's name",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { allow: [X-A], add: [x_a] } }\naudit:",
+        "`X-A` is in `add` and in `allow`",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { add: [\"*\"] } }\naudit:",
+        "expected a name such as `X-Name`, or `X-Name-*`",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { add: [Content-*] } }\naudit:",
+        "`Content-*` keeps back `content-type`, which has to go through",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { add: [MS-*] } }\naudit:",
+        "`MS-*` keeps back `ms-requestid`, which has to go through",
+    ),
+    (
+        "audit:",
+        "headers: { keep_back: { add: [authorization] } }\naudit:",
+        "set `upstream.authorization: remove`",
+    ),
     ("audit:", "audit:\n  durability: synced", "expected one of `written`"),
     ("audit:", "audit: [", "did not find expected"),
 ];

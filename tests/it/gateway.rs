@@ -264,3 +264,44 @@ fn ids_are_recorded_as_they_are_forwarded_and_malformed_ones_replaced() {
         decided.map(|record| (text(&record["ms_request_id"]), text(&record["ms_correlation_id"]))).collect();
     assert_eq!(recorded, forwarded);
 }
+
+#[test]
+fn the_configuration_says_which_further_headers_are_kept_back_and_which_are_not() {
+    let stage = Stage::with(
+        "headers: { keep_back: { add: [X-Mine-*, y_own, Cookie], allow: [X-Real-IP, X-Mine-Not, Forwarded] } }\n",
+    );
+    let rows = [
+        ("X-Mine-A", false),
+        ("x_mine.b", false),
+        ("Y-Own", false),
+        ("Cookie", false),
+        ("X-Client-IP", false),
+        ("Countersign-Partner-Id", false),
+        ("X-Mine-Not", true),
+        ("X-Mine", true),
+        ("Y-Owner", true),
+        ("X-Real-IP", true),
+        ("x_real_ip", true),
+        ("Forwarded", true),
+    ];
+    let body = order();
+    let streamed = format!("/v1/customers/{CUSTOMER}/users");
+    for (name, passes) in rows {
+        for target in [orders(CUSTOMER), streamed.clone()] {
+            stage.send("POST", &target, &[(name, "a")], body.as_bytes());
+            let seen = stage.standin.recorded().remove(0);
+            let found = seen.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+            assert_eq!(found, passes, "{name} to {target}");
+        }
+        let agent = stage.agent();
+        let headers =
+            [("Authorization", agent.as_str()), ("Transfer-Encoding", "chunked"), ("Trailer", name)];
+        let mut connection = Connection::open(stage.address());
+        connection.send(&crate::http::request("POST", &streamed, &headers, b""));
+        connection.send(format!("2\r\n{{}}\r\n0\r\n{name}: a\r\nMS-RequestId: b\r\n\r\n").as_bytes());
+        connection.read();
+        let trailers = stage.standin.recorded().remove(0).trailers;
+        // No trailer is a cookie or an id.
+        assert_eq!(trailers.len(), usize::from(passes), "{name}: {trailers:?}");
+    }
+}

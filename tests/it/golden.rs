@@ -291,7 +291,7 @@ fn operations_of_the_presets() {
 /// Every section with a key that does not exist: the answer lists those that do.
 #[test]
 fn configuration_keys() {
-    let spoiled = "unknown: 1\nlisten: { unknown: 1, tls: { unknown: 1 } }\nupstream: { url: http://127.0.0.1:1, unknown: 1, tls: { unknown: 1 } }\nadmin: { unknown: 1 }\n\
+    let spoiled = "unknown: 1\nlisten: { unknown: 1, tls: { unknown: 1 } }\nupstream: { url: http://127.0.0.1:1, unknown: 1, tls: { unknown: 1 } }\nadmin: { unknown: 1 }\nheaders: { unknown: 1, keep_back: { unknown: 1 } }\n\
         identity:\n  unknown: 1\n  claims: { unknown: 1 }\n  roles: { x: [{ value: x, unknown: 1 }] }\n  issuers:\n    - { issuer: \"x\", unknown: 1, keys: { unknown: 1 } }\n\
         partners:\n  unknown: 1\n  default: { kind: direct_bill, unknown: 1 }\n  known: [{ unknown: 1 }]\n\
         agreements:\n  unknown: 1\n  cache: { unknown: 1 }\n  sources: { ledger: { type: file, unknown: 1 }, h: { type: http, unknown: 1, headers: { A: { unknown: 1 } } }, c: { type: partner_center, url: https://a.example, token: { unknown: 1 }, unknown: 1 } }\n\
