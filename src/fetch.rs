@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{ACCEPT, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -14,6 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+
+use crate::mark::skip_mark;
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -99,7 +101,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its content.
+    /// Its content, without a leading byte order mark.
     pub body: Bytes,
 }
 
@@ -187,7 +189,10 @@ impl Fetcher {
             }
             body.extend_from_slice(&data);
         }
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.freeze() })
+        let mut body = body.freeze();
+        let mark = body.len() - skip_mark(&body).len();
+        body.advance(mark);
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }
 

@@ -12,6 +12,7 @@
 //! waiting      how long to leave a server alone, because it failed or says so
 //! deadline     coarse deadlines of a worker's waits
 //! local        tasks that stay on their worker's thread
+//! mark         the byte order mark before a text
 //! metrics      every metric
 //! policy       THE DECISION CORE, pure: route, plan, needs, decide
 //! random       numbers that keep gateways from doing the same at the same time
@@ -71,6 +72,7 @@ pub mod fetch;
 pub mod identity;
 pub mod judge;
 pub mod local;
+pub mod mark;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::ETAG;
+use serde::de::IgnoredAny;
 use tokio::runtime::Handle;
 
+use crate::fetch::Answer;
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
 use crate::remote::client::{Asked, Remote, Settings, ids};
+use crate::remote::reading::{Unanswered, Unusable};
 use crate::service::Service;
 use crate::service::settings::Settings as Identity;
 
@@ -59,18 +63,24 @@ impl Resources {
     pub async fn read(&self, path: String, asker: Guid, patience: Duration) -> Result<Read, Failure> {
         let asked = Asked { target: path, headers: ids(), asker: Some(asker), patience, leave: None };
         let remote = Arc::clone(&self.remote);
-        let reading = self.control.spawn(async move { remote.get(&asked).await });
-        let answer = match tokio::time::timeout(patience, reading).await {
-            Ok(Ok(answer)) => answer?,
-            Ok(Err(_)) => return Err(Failure::Source),
-            Err(_) => return Err(Failure::Deadline),
-        };
-        if answer.status != http::StatusCode::OK {
-            return Err(Failure::Source);
+        let reading = self.control.spawn(async move { remote.get(&asked, resource).await });
+        match tokio::time::timeout(patience, reading).await {
+            Ok(Ok(read)) => read.map_err(Unanswered::failure)?.ok_or(Failure::Source),
+            Ok(Err(_)) => Err(Failure::Source),
+            Err(_) => Err(Failure::Deadline),
         }
-        let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        Ok(Read { body: answer.body, etag })
     }
+}
+
+/// The resource that an answer holds, if it does. A resource that is not there is an answer too.
+fn resource(answer: &Answer) -> Result<Option<Read>, Unusable> {
+    if answer.status != StatusCode::OK {
+        return Ok(None);
+    }
+    // Its members are read where the request is judged.
+    serde_json::from_slice::<IgnoredAny>(&answer.body).map_err(|_| Unusable::Broken("it is no JSON"))?;
+    let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    Ok(Some(Read { body: answer.body.clone(), etag }))
 }
 
 /// The path of the resource that a request is about: the request's own, or what its last segment is done to.

@@ -9,9 +9,11 @@ use serde_json::Value;
 
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::extract::moment::{is_future, moment};
-use crate::policy::agreement::{Failure, Key, Status, named_enum};
+use crate::fetch::Answer;
+use crate::policy::agreement::{Key, Status, named_enum};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
+use crate::remote::reading::Unusable::{self, Broken, Silent};
 
 /// How the endpoint is asked, and what its answers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,41 +172,33 @@ impl HttpSource {
     async fn say(&self, question: &Question) -> Said {
         let Some(target) = self.settings.target.fill(&question.key) else { return Said::Nothing };
         let (asker, patience) = (question.asker, question.patience);
-        let answer =
-            match self.remote.get(&Asked { target, headers: Vec::new(), asker, patience, leave: None }).await
-            {
-                Ok(answer) => answer,
-                Err(failure) => return Said::Failed(failure),
-            };
-        let said = read(&self.settings, answer.status, &answer.body, Timestamp::now());
-        said.unwrap_or_else(|why| {
-            let status = answer.status.as_u16();
-            tracing::warn!(source = %self.settings.name, status, why, "an answer that says nothing of the agreement");
-            Said::Failed(Failure::Source)
-        })
+        let asked = Asked { target, headers: Vec::new(), asker, patience, leave: None };
+        let read = |answer: &Answer| read(&self.settings, answer.status, &answer.body, Timestamp::now());
+        let said = self.remote.get(&asked, read).await;
+        said.unwrap_or_else(|why| Said::Failed(why.failure()))
     }
 }
 
-/// What an answer says; the error is what is wrong with it.
-fn read(settings: &Settings, status: StatusCode, body: &[u8], now: Timestamp) -> Result<Said, &'static str> {
+/// What an answer says.
+fn read(settings: &Settings, status: StatusCode, body: &[u8], now: Timestamp) -> Result<Said, Unusable> {
     let definite = |status| Said::Definite { status, observed_at: now };
     match status {
         StatusCode::NOT_FOUND if settings.not_found_is_missing => return Ok(definite(Status::MISSING)),
         StatusCode::NOT_FOUND => return Ok(Said::Nothing),
         StatusCode::OK => {}
-        _ => return Err("its status is neither 200 nor 404"),
+        _ => return Err(Silent("its status is neither 200 nor 404")),
     }
-    let answer: Value = serde_json::from_slice(body).map_err(|_| "it is no JSON")?;
+    let answer: Value = serde_json::from_slice(body).map_err(|_| Broken("it is no JSON"))?;
     if settings.accepted.holds(&answer) {
         let date = settings.date.as_ref().and_then(|pointer| answer.pointer(pointer));
         let status = match date {
             None | Some(Value::Null) => Status::UNDATED,
             Some(Value::String(text)) => match moment(text) {
-                Some(at) if is_future(at, now) => return Err("the acceptance lies in the future"),
+                Some(at) if is_future(at, now) => return Err(Silent("the acceptance lies in the future")),
                 Some(at) => Status::accepted(at),
-                None => return Err("the date can not be read"),
+                None => return Err(Silent("the date can not be read")),
             },
-            Some(_) => return Err("the date is no text"),
+            Some(_) => return Err(Silent("the date is no text")),
         };
         return Ok(definite(status));
     }

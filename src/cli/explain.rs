@@ -14,6 +14,7 @@ use crate::config::read::Reader;
 use crate::config::{self, Settings};
 use crate::identity::fault::TokenFault;
 use crate::judge::{Judged, Known, Question, judge};
+use crate::mark::without_mark;
 use crate::policy::agreement::{Answer, Status};
 use crate::policy::condition::Truth;
 use crate::policy::decision::{Need, Outcome, Verdict};
@@ -97,7 +98,7 @@ fn asked(
     let at = arguments.at.unwrap_or_else(Timestamp::now);
     let (method, path, body) = match &arguments.request {
         Some(file) => {
-            let text = read_file(file)?;
+            let text = without_mark(read_file(file)?);
             let Some(tree) = parse(reader, file, &text) else { return Ok(None) };
             let Some(request) = request(reader, &tree) else { return Ok(None) };
             request
@@ -106,6 +107,7 @@ fn asked(
             let method = Method::parse(&arguments.method)
                 .ok_or_else(|| format!("`{}` is no method that is forwarded", arguments.method))?;
             let body = match &arguments.body {
+                // Byte for byte, as the gateway would judge it.
                 Some(file) => read_file(file)?.into_bytes(),
                 None => Vec::new(),
             };
@@ -147,7 +149,7 @@ fn parse(reader: &Reader, path: &Path, text: &str) -> Option<Node> {
 /// Tenant and roles; `None` for the roles of the partner's entry.
 fn caller(settings: &Settings, arguments: &Arguments) -> Result<(Guid, Option<NameSet>), String> {
     if let Some(file) = &arguments.claims {
-        let claims = read_file(file)?;
+        let claims = without_mark(read_file(file)?);
         return settings.verifier.read_unproved(claims.as_bytes()).map_err(|fault| match fault {
             TokenFault::Invalid(why) => why.to_owned(),
             TokenFault::Expired => "the token has expired".to_owned(),

@@ -10,6 +10,7 @@ use crate::config::problem::render;
 use crate::config::read::Reader;
 use crate::config::{self, Settings};
 use crate::judge::judge;
+use crate::mark::without_mark;
 use crate::policy::Policy;
 use crate::policy::decision::{Decision, Effect, Outcome, Verdict};
 use crate::policy::rule::Mode;
@@ -45,7 +46,7 @@ pub fn test(config: &Path, arguments: &Arguments) -> Exit {
     let mut read = Vec::new();
     for path in &files {
         let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+            Ok(text) => without_mark(text),
             Err(error) => return give_up(&format!("can not read {}: {error}", path.display())),
         };
         let configured = settings.as_ref().map(|settings| (&settings.policy.policy, &settings.partners));

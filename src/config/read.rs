@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Severity, SourceText, Span};
+use crate::mark::without_mark;
 use crate::policy::id::Guid;
 
 /// What a timeout may be: below it every request would fail, beyond it there might as well be none.
@@ -281,13 +282,13 @@ impl<'n> Section<'n> {
     }
 }
 
-/// The text of a regular file. Anything else (a pipe, a device) could keep its reader waiting for ever.
+/// The text of a regular file, without the byte order mark that an editor may have put before it. Anything else (a pipe, a device) could keep its reader waiting for ever.
 pub fn read_text(path: &Path) -> Result<String, String> {
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is no regular file".to_owned());
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    std::fs::read_to_string(path).map(without_mark).map_err(|error| error.to_string())
 }
 
 /// A path, relative to a folder.

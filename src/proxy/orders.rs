@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
+use crate::mark::skip_mark;
+
 /// The most ids that are recorded of one answer.
 const IDS_MAX: usize = 100;
 
@@ -11,7 +13,7 @@ const IDS_MAX: usize = 100;
 /// JSON, or that is cut short, names none beyond what was read.
 pub fn ids(answer: &[u8]) -> Vec<String> {
     let mut ids = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(answer);
+    let mut reader = serde_json::Deserializer::from_slice(skip_mark(answer));
     // The visitor stops by an error once it has what it wants: the rest of a large answer is never read.
     let _ = reader.deserialize_map(AnswerVisitor { ids: &mut ids });
     ids
@@ -128,6 +130,8 @@ mod tests {
                 vec!["a", "b"],
             ),
             (r#"{"id":null}"#, vec![]),
+            ("\u{feff}{\"id\":\"a\"}", vec!["a"]),
+            ("\u{feff}\u{feff}{\"id\":\"a\"}", vec![]),
             (r#"{"id":"a","cut":"#, vec!["a"]),
             (r#"[]"#, vec![]),
             ("<html>", vec![]),

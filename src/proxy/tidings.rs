@@ -10,6 +10,7 @@ use crate::agreements::Asking;
 use crate::agreements::partner_center::answers::{code, member};
 use crate::clock::Now;
 use crate::extract::moment::{is_future, moment};
+use crate::mark::skip_mark;
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::policy::endpoint::CustomerAt;
 use crate::policy::facts::Caller;
@@ -73,7 +74,7 @@ impl Tidings {
         if !self.learns() && status != 403 && memchr::memmem::find(body, b"rrors").is_none() {
             return;
         }
-        let answer: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let answer: Value = serde_json::from_slice(skip_mark(body)).unwrap_or(Value::Null);
         if let Some((operation, key)) = self.learning {
             self.learn(worker, operation, key, status, &answer);
         }

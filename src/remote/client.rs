@@ -18,6 +18,7 @@ use crate::policy::id::Guid;
 use crate::policy::path::Path;
 use crate::random::{guid, random};
 use crate::remote::guard::{Guard, Leave, Limits, Outcome, Why};
+use crate::remote::reading::{Read, Unanswered};
 use crate::service::Service;
 use crate::service::exchange::Bearer;
 use crate::waiting::retry_after;
@@ -95,20 +96,21 @@ impl Remote {
         }
     }
 
-    /// Asks with GET. The answer has a status that says something of the question: 2xx, or a refusal that is about it.
-    /// Whatever else comes is a failure to learn, and is logged without what it said.
-    pub async fn get(&self, asked: &Asked) -> Result<Answer, Failure> {
+    /// Asks with GET. `read` takes from an answer what it says; its status says something of the question: 2xx, or a refusal
+    /// that is about it. Whatever else comes, and what cannot be read, is a failure to learn: counted as such, and logged
+    /// without its content.
+    pub async fn get<T>(&self, asked: &Asked, read: impl Read<T>) -> Result<T, Unanswered> {
         let name = self.settings.name.as_str();
-        let answered = self.ask(asked).await;
+        let answered = self.ask(asked, &read).await;
         let outcome = match &answered {
             Ok(_) => "ok",
-            Err(failure) => failure.as_str(),
+            Err(why) => why.failure().as_str(),
         };
         self.metrics.remote.asked(name, outcome);
         answered
     }
 
-    async fn ask(&self, asked: &Asked) -> Result<Answer, Failure> {
+    async fn ask<T>(&self, asked: &Asked, read: &impl Read<T>) -> Result<T, Unanswered> {
         let started = Instant::now();
         let mut renewed = false;
         // For the first exchange: whoever asks again asks for leave again.
@@ -120,9 +122,8 @@ impl Remote {
                 }
             })?;
             let authorization = bearer.as_ref().map(|bearer| bearer.header().clone());
-            let answer = self.exchange(asked, had.take(), authorization, started).await?;
-            if answer.status != StatusCode::UNAUTHORIZED {
-                return Ok(answer);
+            if let Some(read) = self.exchange(asked, had.take(), authorization, started, read).await? {
+                return Ok(read);
             }
             // A token may be revoked before its time: once, another one is tried.
             let another = match (&self.service, &bearer) {
@@ -131,7 +132,7 @@ impl Remote {
             };
             if !another {
                 tracing::error!(source = self.settings.name, "the gateway's own identity is refused (401)");
-                return Err(Failure::Source);
+                return Err(Failure::Source.into());
             }
             renewed = true;
         }
@@ -171,13 +172,15 @@ impl Remote {
         Ok(leave)
     }
 
-    async fn exchange(
+    /// One exchange; `None` where the gateway's own identity is refused.
+    async fn exchange<T>(
         &self,
         asked: &Asked,
         had: Option<Leave>,
         authorization: Option<HeaderValue>,
         started: Instant,
-    ) -> Result<Answer, Failure> {
+        read: &impl Read<T>,
+    ) -> Result<Option<T>, Unanswered> {
         let name = self.settings.name.as_str();
         let left = asked.patience.saturating_sub(started.elapsed());
         let leave = match had {
@@ -194,28 +197,46 @@ impl Remote {
             }
             answered => answered,
         };
-        let (outcome, answer) = match answered {
-            Ok(answer) => judged(answer),
+        let (outcome, read) = match answered {
+            Ok(answer) => self.read(&answer, read),
             Err(failure) => {
                 tracing::warn!(source = name, %failure, "no answer");
                 // How large a thing is says nothing of the server.
                 let is_of_server = !matches!(failure, FetchFailure::TooLarge);
                 let outcome = if is_of_server { Outcome::Failed } else { Outcome::Answered };
-                (outcome, Err(Failure::Source))
+                (outcome, Err(Failure::Source.into()))
             }
         };
-        if let Err(failure) = &answer
-            && outcome != Outcome::Failed
-        {
-            tracing::warn!(
-                source = name,
-                failure = failure.as_str(),
-                ?outcome,
-                "an answer that says nothing"
-            );
-        }
         self.guard.note(&leave, Instant::now(), about(&asked.target), outcome);
-        answer
+        read
+    }
+
+    /// How a question ended, and what its answer says.
+    fn read<T>(&self, answer: &Answer, read: &impl Read<T>) -> (Outcome, Result<Option<T>, Unanswered>) {
+        let (name, status) = (self.settings.name.as_str(), answer.status.as_u16());
+        let (outcome, judged) = judged(answer);
+        if let Err(failure) = judged {
+            if outcome != Outcome::Failed {
+                let failure = failure.as_str();
+                tracing::warn!(source = name, failure, ?outcome, "an answer that says nothing");
+            }
+            return (outcome, Err(failure.into()));
+        }
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return (outcome, Ok(None));
+        }
+        match read(answer) {
+            Ok(read) => (outcome, Ok(Some(read))),
+            Err(why) => {
+                tracing::warn!(
+                    source = name,
+                    status,
+                    why = why.why(),
+                    "an answer that says nothing of what was asked"
+                );
+                (why.outcome(), Err(Unanswered::Unusable(why)))
+            }
+        }
     }
 
     /// What is sent, and the place it takes.
@@ -285,7 +306,7 @@ fn failure_of(why: Why) -> Failure {
 }
 
 /// What an answer says of the server, and whether it says anything of the question.
-fn judged(answer: Answer) -> (Outcome, Result<Answer, Failure>) {
+fn judged(answer: &Answer) -> (Outcome, Result<(), Failure>) {
     let status = answer.status;
     let wait = || retry_after::parse(&answer.headers, &answer.body, Timestamp::now());
     if status == StatusCode::TOO_MANY_REQUESTS {
@@ -301,7 +322,7 @@ fn judged(answer: Answer) -> (Outcome, Result<Answer, Failure>) {
         return (Outcome::Failed, Err(Failure::Source));
     }
     if status == StatusCode::UNAUTHORIZED {
-        return (Outcome::Answered, Ok(answer));
+        return (Outcome::Answered, Ok(()));
     }
     // Redirects, and what is neither plain nor JSON, is somebody else's answer: a page that asks to log in, say.
     let is_json = |value: &HeaderValue| {
@@ -314,7 +335,7 @@ fn judged(answer: Answer) -> (Outcome, Result<Answer, Failure>) {
     // What is not there has nothing to say; a page that says so is somebody else's.
     let is_bare = status == StatusCode::NOT_FOUND && answer.body.is_empty();
     match is_readable || is_bare {
-        true => (Outcome::Answered, Ok(answer)),
+        true => (Outcome::Answered, Ok(())),
         false => (Outcome::Answered, Err(Failure::Source)),
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
+use crate::mark::without_mark;
 use crate::random::random;
 
 /// The longest secret that is read, in bytes.
@@ -35,7 +36,7 @@ pub enum Replaced {
 }
 
 impl Secret {
-    /// Reads it, without the white space around it. It blocks. The error says what is wrong, and where.
+    /// Reads it, without a leading byte order mark and the white space around it. It blocks. The error says what is wrong, and where.
     pub fn read(&self) -> Result<Text, String> {
         let text = match self {
             Secret::File(path) => {
@@ -103,7 +104,7 @@ fn read_file(path: &Path) -> io::Result<String> {
     File::open(path)?.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
     match text.len() as u64 > SECRET_BYTES_MAX {
         true => Err(wrong("it is longer than 64 KiB")),
-        false => Ok(text),
+        false => Ok(without_mark(text)),
     }
 }
 

@@ -89,6 +89,12 @@ pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Respo
             respond(answer, &ids)
         }
     };
+    if faults.mark
+        && let Sent::Whole(body) = response.body_mut()
+        && !body.is_empty()
+    {
+        *body = [b"\xef\xbb\xbf", body.as_ref()].concat().into();
+    }
     if faults.mistyped {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
@@ -336,6 +342,7 @@ mod tests {
             ("empty", None, None, Some("")),
             ("body=%5B1%2C%202%5D", json, None, Some("[1, 2]")),
             ("mistyped,body=%7B%7D", Some("text/plain"), None, Some("{}")),
+            ("mark,body=%7B%7D", json, None, Some("\u{feff}{}")),
             ("gzip", json, Some("gzip"), None),
         ];
         for (fault, media_type, encoding, body) in rows {

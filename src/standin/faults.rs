@@ -28,6 +28,8 @@ pub struct Faults {
     pub mistyped: bool,
     /// `gzip`: say that the answer is compressed, and send bytes that begin as if it were.
     pub gzip: bool,
+    /// `mark`: put a byte order mark before the answer.
+    pub mark: bool,
     /// What is answered in place of the ordinary answer.
     pub instead: Option<Instead>,
 }
@@ -115,6 +117,10 @@ impl Faults {
             }
             ("gzip", None) => {
                 self.gzip = true;
+                return Ok(());
+            }
+            ("mark", None) => {
+                self.mark = true;
                 return Ok(());
             }
             ("status", Some(value)) => Instead::Status(status(value).ok_or_else(unreadable)?),
@@ -213,6 +219,7 @@ mod tests {
             hop: true,
             mistyped: false,
             gzip: true,
+            mark: false,
             instead: Some(Instead::Status(StatusCode::NOT_FOUND)),
         };
         assert_eq!(faults, expected);

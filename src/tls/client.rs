@@ -86,6 +86,13 @@ mod tests {
         let config = load(&certificate, Some((&certificate, &key))).unwrap();
         assert!(config.alpn_protocols.is_empty());
         assert!(config.client_auth_cert_resolver.has_certs());
+        let marked = |name, text: String| write(folder.path(), name, &format!("\u{feff}{text}"));
+        let certificate_marked = marked("marked.pem", one.cert.pem());
+        let key_marked = marked("marked.key", one.signing_key.serialize_pem());
+        assert!(
+            load(&certificate_marked, Some((&certificate_marked, &key_marked))).is_ok(),
+            "byte order marks"
+        );
         assert!(!load(&certificate, None).unwrap().client_auth_cert_resolver.has_certs());
 
         for (ca, identity, named, why) in [

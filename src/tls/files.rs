@@ -6,6 +6,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+use crate::mark::skip_mark;
+
 /// The largest file of certificates or keys that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -32,7 +34,7 @@ pub fn trust_in(authorities: Vec<CertificateDer<'static>>, path: &Path) -> Resul
 
 fn items<T: PemObject>(path: &Path, what: &str) -> Result<Vec<T>, String> {
     let pem = read(path)?;
-    let found: Result<Vec<T>, PemError> = T::pem_slice_iter(&pem).collect();
+    let found: Result<Vec<T>, PemError> = T::pem_slice_iter(skip_mark(&pem)).collect();
     match found {
         Ok(found) if found.is_empty() => Err(format!("{} holds no {what} in PEM form", path.display())),
         Ok(found) => Ok(found),
@@ -43,7 +45,7 @@ fn items<T: PemObject>(path: &Path, what: &str) -> Result<Vec<T>, String> {
 /// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+    PrivateKeyDer::from_pem_slice(skip_mark(&pem)).map_err(|error| match error {
         PemError::NoItemsFound => {
             format!("{} holds no private key in PEM form that is not encrypted", path.display())
         }

@@ -9,15 +9,16 @@ const MODULES: &[(&str, &[&str])] = &[
     ("waiting", &[]),
     ("deadline", &[]),
     ("local", &[]),
+    ("mark", &[]),
     ("metrics", &[]),
     ("policy", &[]),
     ("random", &["policy"]),
     ("extract", &["policy"]),
-    ("tls", &[]),
-    ("fetch", &[]),
-    ("service", &["waiting", "fetch", "metrics", "random"]),
+    ("tls", &["mark"]),
+    ("fetch", &["mark"]),
+    ("service", &["waiting", "mark", "fetch", "metrics", "random"]),
     ("remote", &["waiting", "fetch", "metrics", "policy", "random", "service"]),
-    ("resources", &["policy", "remote", "service"]),
+    ("resources", &["fetch", "policy", "remote", "service"]),
     ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),
@@ -29,6 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "clock",
             "deadline",
+            "mark",
             "metrics",
             "policy",
             "extract",
@@ -44,6 +46,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "mark",
             "policy",
             "extract",
             "tls",
@@ -80,7 +83,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("standin", &[]),
-    ("cli", &["policy", "identity", "judge", "audit", "config", "app", "standin"]),
+    ("cli", &["mark", "policy", "identity", "judge", "audit", "config", "app", "standin"]),
 ];
 
 /// The decision core and what feeds it: no clock, no socket, no thread, no file.

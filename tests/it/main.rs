@@ -34,6 +34,7 @@ mod keys_reload;
 mod lasting;
 mod life;
 mod limits;
+mod marks;
 mod minting;
 mod policy_tables;
 mod properties;

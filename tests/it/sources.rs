@@ -331,6 +331,34 @@ fn values_of_another_type_are_no_answer() {
 }
 
 #[test]
+fn one_byte_order_mark_before_an_answer_is_skipped() {
+    for told in [Status::accepted(date()), Status::MISSING] {
+        for (tested, keys) in all(Some(told)) {
+            let Some(standin) = &tested.standin else { continue };
+            for key in &keys {
+                let plain = status(ask(&tested, &question(*key)));
+                standin.fault("GET", "", "mark", None);
+                let said = ask(&tested, &question(*key));
+                assert!(plain.is_some() && status(said) == plain, "{} of {key:?}: {said:?}", tested.kind);
+                standin.clear_faults();
+            }
+        }
+    }
+    let answer = json!({ "isSigned": true, "isAgreementSigned": true, "items": [] });
+    for (tested, keys) in all(None) {
+        let Some(standin) = &tested.standin else { continue };
+        for (marks, is_read) in [("", true), ("\u{feff}", true), ("\u{feff}\u{feff}", false)] {
+            standin.clear_faults();
+            standin.fault("GET", "", &as_fault(&format!("{marks}{answer}")), None);
+            for key in &keys {
+                let said = ask(&tested, &question(*key));
+                assert_eq!(status(said).is_some(), is_read, "{} {marks:?}: {said:?}", tested.kind);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_source_that_hangs_is_waited_for_as_long_as_it_may_take() {
     for (tested, keys) in all(Some(Status::accepted(date()))) {
         let Some(standin) = &tested.standin else { continue };

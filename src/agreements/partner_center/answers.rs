@@ -5,10 +5,7 @@ use serde_json::Value;
 
 use crate::extract::moment::{is_future, moment};
 use crate::policy::agreement::{Absence, Status};
-
-/// An answer that says nothing of what was asked, with what is wrong with it; nothing of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unusable(pub &'static str);
+use crate::remote::reading::Unusable::{self, Broken, Silent};
 
 /// Which attestations count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +44,7 @@ pub fn partner_status(status: u16, body: &[u8]) -> Result<Status, Unusable> {
         200 => match member(&body, "isAgreementSigned") {
             Some(Value::Bool(true)) => Ok(Status::UNDATED),
             Some(Value::Bool(false)) => Ok(Status::MISSING),
-            _ => Err(Unusable("it does not say whether the agreement is signed")),
+            _ => Err(Broken("it does not say whether the agreement is signed")),
         },
         400 => {
             let absence = match code(&body) {
@@ -56,16 +53,16 @@ pub fn partner_status(status: u16, body: &[u8]) -> Result<Status, Unusable> {
                 Some(2201) => Absence::WrongRegion,
                 Some(2204) => Absence::NotEnrolled,
                 // 2000 and 2001 find fault with the question: ids are checked before, so that it is ours.
-                Some(2000 | 2001) => return Err(Unusable("it takes the question for malformed")),
+                Some(2000 | 2001) => return Err(Silent("it takes the question for malformed")),
                 _ => {
-                    return Err(Unusable(
+                    return Err(Silent(
                         "it refuses the question with a code that says nothing of agreements",
                     ));
                 }
             };
             Ok(Status::Missing(absence))
         }
-        _ => Err(Unusable("its status is neither 200 nor 400")),
+        _ => Err(Silent("its status is neither 200 nor 400")),
     }
 }
 
@@ -73,11 +70,11 @@ pub fn partner_status(status: u16, body: &[u8]) -> Result<Status, Unusable> {
 /// Microsoft Customer Agreement").
 pub fn direct_status(status: u16, body: &[u8]) -> Result<bool, Unusable> {
     if status != 200 {
-        return Err(Unusable("its status is not 200"));
+        return Err(Silent("its status is not 200"));
     }
     match member(&object(body)?, "isSigned") {
         Some(Value::Bool(signed)) => Ok(*signed),
-        _ => Err(Unusable("it does not say whether the agreement is signed")),
+        _ => Err(Broken("it does not say whether the agreement is signed")),
     }
 }
 
@@ -89,11 +86,11 @@ pub fn attestations(
     now: Timestamp,
 ) -> Result<Attestations, Unusable> {
     if status != 200 {
-        return Err(Unusable("its status is not 200"));
+        return Err(Silent("its status is not 200"));
     }
     let body = object(body)?;
     let Some(Value::Array(items)) = member(&body, "items") else {
-        return Err(Unusable("it holds no list"));
+        return Err(Broken("it holds no list"));
     };
     let mut page = Attestations { next: next_page(&body)?, ..Attestations::default() };
     for item in items {
@@ -109,14 +106,14 @@ pub fn attestations(
 pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option<Timestamp>, Unusable> {
     let text = |name| member(item, name).and_then(Value::as_str);
     let (Some(kind), Some(template)) = (text("type"), text("templateId")) else {
-        return Err(Unusable("an attestation names no type or template"));
+        return Err(Broken("an attestation names no type or template"));
     };
     let counts = kind.eq_ignore_ascii_case(&terms.agreement_type)
         && terms.templates.iter().any(|known| known.eq_ignore_ascii_case(template));
     if !counts {
         return Ok(None);
     }
-    let at = text("dateAgreed").and_then(moment).ok_or(Unusable("an attestation has no date"))?;
+    let at = text("dateAgreed").and_then(moment).ok_or(Broken("an attestation has no date"))?;
     Ok((!is_future(at, now)).then_some(at))
 }
 
@@ -136,7 +133,7 @@ pub fn next_page(body: &Value) -> Result<Option<NextPage>, Unusable> {
         return Ok(None);
     };
     if !uri.starts_with('/') || uri.starts_with("//") {
-        return Err(Unusable("its next page is elsewhere"));
+        return Err(Silent("its next page is elsewhere"));
     }
     // Links leave out the version of the API.
     let versioned = uri.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("/v1/"));
@@ -154,8 +151,8 @@ pub fn next_page(body: &Value) -> Result<Option<NextPage>, Unusable> {
 pub fn object(body: &[u8]) -> Result<Value, Unusable> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(Unusable("it is no JSON object")),
-        Err(_) => Err(Unusable("it is no JSON")),
+        Ok(_) => Err(Broken("it is no JSON object")),
+        Err(_) => Err(Broken("it is no JSON")),
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 
-use crate::fetch::Answer;
 use crate::policy::agreement::Failure;
 use crate::policy::id::Guid;
 use crate::remote::client::{Asked, Remote, ids};
 use crate::remote::guard::Leave;
+use crate::remote::reading::{Read, Unanswered};
 
 /// Headers of one question (Partner Center, "Partner Center REST headers").
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -23,14 +23,15 @@ pub fn id_headers(token: Option<&str>) -> Result<Headers, Failure> {
     Ok(headers)
 }
 
-/// Asks one question.
-pub async fn ask(
+/// Asks one question; `read` takes from the answer what it says.
+pub async fn ask<T>(
     remote: &Remote,
     target: String,
     headers: Headers,
     asker: Option<Guid>,
     patience: Duration,
     leave: Option<Leave>,
-) -> Result<Answer, Failure> {
-    remote.get(&Asked { target, headers, asker, patience, leave }).await
+    read: impl Read<T>,
+) -> Result<T, Unanswered> {
+    remote.get(&Asked { target, headers, asker, patience, leave }, read).await
 }

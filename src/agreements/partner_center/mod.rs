@@ -12,13 +12,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use crate::agreements::partner_center::answers::{NextPage, Terms, Unusable};
+use crate::agreements::partner_center::answers::{NextPage, Terms};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
 use crate::policy::id::{Guid, Name};
 use crate::remote::client::Remote;
 use crate::remote::guard::Leave;
+use crate::remote::reading::{Read, Unanswered};
 
 /// The most pages of one list that are read.
 const PAGES_MAX: usize = 20;
@@ -89,12 +90,8 @@ impl PartnerCenter {
             }
             PartnerIds { .. } => return Said::Nothing,
         };
-        let answered = ask(&self.remote, question, target, None, None).await;
-        let read = answered.and_then(|answer| {
-            let read = answers::partner_status(answer.status.as_u16(), &answer.body);
-            read.map_err(|why| self.unusable(why, &answer))
-        });
-        match read {
+        let read = |answer: &Answer| answers::partner_status(answer.status.as_u16(), &answer.body);
+        match ask(&self.remote, question, target, None, None, read).await {
             Ok(status) => Said::Definite { status, observed_at: Timestamp::now() },
             Err(failure) => Said::Failed(failure),
         }
@@ -140,10 +137,6 @@ impl PartnerCenter {
         let asking = Asking { remote: Arc::clone(&self.remote), terms: self.settings.terms.clone() };
         tokio::spawn(ask(asking, *question))
     }
-
-    fn unusable(&self, why: Unusable, answer: &Answer) -> Failure {
-        unusable(&self.remote, why, answer)
-    }
 }
 
 /// Whether a reseller's agreement is asked for the region that a source speaks for.
@@ -186,13 +179,10 @@ struct Asking {
 impl Asking {
     async fn direct(&self, question: &Question, customer: Guid, leave: Leave) -> Half {
         let target = format!("/v1/customers/{customer}/directSignedMicrosoftCustomerAgreementStatus");
-        let answer = match ask(&self.remote, question, target, None, Some(leave)).await {
-            Ok(answer) => answer,
-            Err(failure) => return Half::failed(failure),
-        };
-        match answers::direct_status(answer.status.as_u16(), &answer.body) {
+        let read = |answer: &Answer| answers::direct_status(answer.status.as_u16(), &answer.body);
+        match ask(&self.remote, question, target, None, Some(leave), read).await {
             Ok(signed) => Half { status: signed.then_some(Status::UNDATED), failure: None },
-            Err(why) => Half::failed(unusable(&self.remote, why, &answer)),
+            Err(failure) => Half::failed(failure),
         }
     }
 
@@ -204,16 +194,15 @@ impl Asking {
         let mut half = Half::default();
         let mut leave = Some(leave);
         let mut pages: Vec<NextPage> = page.iter().cloned().collect();
+        let page_of = |answer: &Answer| {
+            answers::attestations(answer.status.as_u16(), &answer.body, &self.terms, Timestamp::now())
+        };
         for _ in 0..PAGES_MAX {
             let Some(NextPage { target, token }) = page else { return half };
-            let answer = match ask(&self.remote, question, target, token.as_deref(), leave.take()).await {
-                Ok(answer) => answer,
-                Err(failure) => return half.and(Half::failed(failure)),
-            };
-            let status = answer.status.as_u16();
-            let read = match answers::attestations(status, &answer.body, &self.terms, Timestamp::now()) {
+            let (token, leave) = (token.as_deref(), leave.take());
+            let read = match ask(&self.remote, question, target, token, leave, page_of).await {
                 Ok(read) => read,
-                Err(why) => return half.and(Half::failed(unusable(&self.remote, why, &answer))),
+                Err(failure) => return half.and(Half::failed(failure)),
             };
             half = half.and(Half {
                 status: read.newest.map(Status::accepted),
@@ -235,24 +224,15 @@ impl Asking {
     }
 }
 
-async fn ask(
+async fn ask<T>(
     remote: &Remote,
     question: &Question,
     target: String,
     token: Option<&str>,
     leave: Option<Leave>,
-) -> Result<Answer, Failure> {
+    read: impl Read<T>,
+) -> Result<T, Failure> {
     let headers = ask::id_headers(token)?;
-    ask::ask(remote, target, headers, question.asker, question.patience, leave).await
-}
-
-fn unusable(remote: &Remote, Unusable(why): Unusable, answer: &Answer) -> Failure {
-    let status = answer.status.as_u16();
-    tracing::warn!(
-        source = remote.settings.name,
-        status,
-        why,
-        "an answer that says nothing of the agreement"
-    );
-    Failure::Source
+    let answered = ask::ask(remote, target, headers, question.asker, question.patience, leave, read).await;
+    answered.map_err(Unanswered::failure)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::agreements::partner_center::answers::{NextPage, Unusable, member, next_page, object};
+use crate::agreements::partner_center::answers::{NextPage, member, next_page, object};
 use crate::agreements::partner_center::ask::{ask, id_headers};
 use crate::agreements::partner_center::settings::Settings as Center;
 use crate::extract::moment::{is_future, moment};
@@ -14,6 +14,7 @@ use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, Party, Scope, Status};
 use crate::policy::id::{Guid, MpnId};
 use crate::remote::client::Remote;
+use crate::remote::reading::{Unanswered, Unusable};
 
 /// What is fetched beside requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl List {
     fn items(self, page: &Value) -> Result<&[Value], Unusable> {
         let name = if self == List::AgreementRecords { "customerAgreementRecords" } else { "items" };
         let items = member(page, name).and_then(Value::as_array);
-        items.map(Vec::as_slice).ok_or(Unusable("it holds no list"))
+        items.map(Vec::as_slice).ok_or(Unusable::Broken("it holds no list"))
     }
 
     fn next(self, page: &Value) -> Result<Option<NextPage>, Unusable> {
@@ -84,11 +85,10 @@ impl List {
         let mut page = Some(self.first());
         for _ in 0..PAGES_MAX {
             let Some(next) = page else { return Ok(count) };
-            let answer =
-                patiently(remote, &next).await.map_err(|failure| format!("{failure} after {count} items"))?;
-            let read =
-                read_page(self, &answer).map_err(|Unusable(why)| format!("{why}, after {count} items"));
-            let (items, following) = read?;
+            let (items, following) = patiently(remote, &next, self).await.map_err(|why| match why {
+                Unanswered::Failed(failure) => format!("{failure} after {count} items"),
+                Unanswered::Unusable(why) => format!("{}, after {count} items", why.why()),
+            })?;
             count += items.len();
             take(&items);
             page = following;
@@ -100,26 +100,31 @@ impl List {
     }
 }
 
-fn read_page(list: List, answer: &Answer) -> Result<(Vec<Value>, Option<NextPage>), Unusable> {
+/// The items of a page, and the page that follows.
+type Page = (Vec<Value>, Option<NextPage>);
+
+fn read_page(list: List, answer: &Answer) -> Result<Page, Unusable> {
     if answer.status != http::StatusCode::OK {
-        return Err(Unusable("its status is not 200"));
+        return Err(Unusable::Silent("its status is not 200"));
     }
     let page = object(&answer.body)?;
     Ok((list.items(&page)?.to_vec(), list.next(&page)?))
 }
 
-/// Asks beside the requests, which come first: a page that the budget does not leave over is asked for later.
-async fn patiently(remote: &Remote, page: &NextPage) -> Result<Answer, Failure> {
+/// Asks beside the requests, which come first: a page that the budget does not leave over is asked for later. One that
+/// cannot be read would be the same then.
+async fn patiently(remote: &Remote, page: &NextPage, list: List) -> Result<Page, Unanswered> {
     let mut last = Failure::Source;
     for _ in 0..RETRIES_MAX {
         let headers = id_headers(page.token.as_deref())?;
-        match ask(remote, page.target.clone(), headers, None, Duration::ZERO, None).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => last = failure,
+        let (target, read) = (page.target.clone(), |answer: &Answer| read_page(list, answer));
+        match ask(remote, target, headers, None, Duration::ZERO, None, read).await {
+            Err(Unanswered::Failed(failure)) => last = failure,
+            ended => return ended,
         }
         tokio::time::sleep(RETRY).await;
     }
-    Err(last)
+    Err(last.into())
 }
 
 /// What a record of a customer's last attestation tells.
