@@ -70,6 +70,15 @@ pub struct AgreementInfo {
     pub code: u32,
     /// Where it is accepted.
     pub action: Option<String>,
+    /// The upstream's fault codes that put an acceptance in doubt, each with the parties it is about.
+    pub doubt_codes: Vec<(PartyKind, u32)>,
+}
+
+impl AgreementInfo {
+    /// Whether a fault of the upstream says that parties of a kind may not have accepted it.
+    pub fn is_doubted_by(&self, code: u64, of: PartyKind) -> bool {
+        self.doubt_codes.iter().any(|(kind, known)| *kind == of && u64::from(*known) == code)
+    }
 }
 
 /// All operations and rules of one configuration, compiled.

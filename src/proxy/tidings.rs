@@ -114,15 +114,11 @@ impl Tidings {
     /// The upstream misses an agreement that was held for accepted.
     fn doubt(&self, worker: &Worker, code: u64) {
         let snapshot = &*self.snapshot;
-        let names = |key: &&Key| {
-            snapshot.policy.rules.iter().any(|rule| {
-                u64::from(rule.code) == code
-                    && rule.requires.as_ref().is_some_and(|requirement| {
-                        (requirement.agreement, requirement.of) == (key.agreement, key.party.kind())
-                    })
-            })
+        let is_doubted = |key: &&Key| {
+            let mut agreements = snapshot.policy.agreements.iter();
+            agreements.any(|info| info.name == key.agreement && info.is_doubted_by(code, key.party.kind()))
         };
-        for key in self.rests_on.iter().filter(names) {
+        for key in self.rests_on.iter().filter(is_doubted) {
             if !worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read().mono) {
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::center::{
     order_of, said, two_centers, unsigned,
 };
 use crate::http::{Answer, Connection};
-use crate::stage::{BLOCKED, CUSTOMER, PARTNER, Stage, eventually, order, orders};
+use crate::stage::{BLOCKED, CUSTOMER, LEDGER, PARTNER, Stage, eventually, order, orders};
 
 /// Nothing is looked up again by itself: what lifts a block here was learnt.
 const FOR_EVER: &str = "missing: 1h, recheck_after: 1h";
@@ -147,6 +147,65 @@ fn a_refused_reseller_leaves_the_customer_alone() {
     stage.standin.refuse_orders(CUSTOMER, None);
     assert_eq!(order(), 201);
     assert_eq!((asked(&stage), stage.standin.count("partner_status")), ((1, 1), 2));
+}
+
+#[test]
+fn the_codes_that_put_an_acceptance_in_doubt_are_the_agreements_own() {
+    let own = "rules: [{ name: customer-mca, code: 700100 }]";
+    let listed =
+        "agreements: [{ name: mca, code: 13605, doubt_codes: { customer: [800073], reseller: [900123] } }]";
+    let other = "agreements: [{ name: mca, code: 13606, action: https://example.com }]";
+    for (policy, code, is_doubted) in [
+        ("", 13_605, true),
+        ("", 900_123, false),
+        ("", 900_124, false),
+        // A code of a rule is what denials carry.
+        (own, 13_605, true),
+        (own, 700_100, false),
+        (listed, 800_073, true),
+        (listed, 900_123, false),
+        (listed, 13_605, false),
+        // Another code of denials leaves the built-in list.
+        (other, 13_605, true),
+        (other, 13_606, false),
+    ] {
+        let stage = center_with(PLENTY, FOR_EVER, &format!("policy: {{ {policy} }}\n"), |text| text);
+        assert_eq!(stage.order(CUSTOMER, &[]).status, 201, "{policy}");
+        stage.standin.refuse_orders(CUSTOMER, Some(code));
+        assert_eq!(said(&stage.order(CUSTOMER, &[])), is(403, ""), "{policy} {code}");
+        stage.standin.refuse_orders(CUSTOMER, None);
+        assert_eq!(stage.order(CUSTOMER, &[]).status, 201, "{policy} {code}");
+        let times = 1 + u64::from(is_doubted);
+        assert_eq!(asked(&stage), (times, times), "{policy} {code}");
+        let drift = stage.metric("countersign_drift_total{agreement=\"mca\"}");
+        assert_eq!(drift, f64::from(u8::from(is_doubted)), "{policy} {code}");
+    }
+}
+
+#[test]
+fn an_agreement_of_the_operators_is_doubted_by_its_code_unless_it_lists_others() {
+    for (doubt, code, is_doubted) in [
+        ("", 700_100, true),
+        ("", 700_101, false),
+        (", doubt_codes: { customer: [700101, 700102] }", 700_102, true),
+        (", doubt_codes: { customer: [700101] }", 700_100, false),
+        (", doubt_codes: { reseller: [700100] }", 700_100, false),
+        (", doubt_codes: {}", 700_100, false),
+    ] {
+        let policy = format!(
+            "policy:\n  agreements: [{{ name: terms, code: 700100{doubt} }}]\n  rules: [{{ name: terms, \
+             when: {{ class: [purchase] }}, requires: {{ agreement: terms, of: customer }} }}]\n"
+        );
+        let stage = Stage::edited(&policy, |text, folder| {
+            let record = format!("  - {{ customer: {CUSTOMER}, terms: {{ accepted: undated }} }}\n");
+            std::fs::write(folder.join("agreements.yaml"), LEDGER.to_owned() + &record).unwrap();
+            text
+        });
+        stage.standin.refuse_orders(CUSTOMER, Some(code));
+        assert_eq!(said(&stage.order(CUSTOMER, &[])), is(403, ""), "{doubt} {code}");
+        let drift = stage.metric("countersign_drift_total{agreement=\"terms\"}");
+        assert_eq!(drift, f64::from(u8::from(is_doubted)), "{doubt} {code}");
+    }
 }
 
 #[test]

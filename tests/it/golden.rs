@@ -295,7 +295,7 @@ fn configuration_keys() {
         identity:\n  unknown: 1\n  claims: { unknown: 1 }\n  roles: { x: [{ value: x, unknown: 1 }] }\n  issuers:\n    - { issuer: \"x\", unknown: 1, keys: { unknown: 1 } }\n\
         partners:\n  unknown: 1\n  default: { kind: direct_bill, unknown: 1 }\n  known: [{ unknown: 1 }]\n\
         agreements:\n  unknown: 1\n  cache: { unknown: 1 }\n  sources: { ledger: { type: file, unknown: 1 }, h: { type: http, unknown: 1, headers: { A: { unknown: 1 } } }, c: { type: partner_center, url: https://a.example, token: { unknown: 1 }, unknown: 1 } }\n\
-        policy:\n  unknown: 1\n  agreements: [{ name: nda, unknown: 1 }]\n  operations: [{ name: a, unknown: 1 }, { name: b, class: purchase, match: \"POST /v1/customers/{customer}/b\", reads: subscription, shapes: [{ unknown: 1 }], changes: [{ unknown: 1 }] }, { name: c, class: cure, match: \"POST /v1/customers/{customer}/c\", learns: { unknown: 1 } }]\n  \
+        policy:\n  unknown: 1\n  agreements: [{ name: nda, unknown: 1, doubt_codes: { unknown: 1 } }]\n  operations: [{ name: a, unknown: 1 }, { name: b, class: purchase, match: \"POST /v1/customers/{customer}/b\", reads: subscription, shapes: [{ unknown: 1 }], changes: [{ unknown: 1 }] }, { name: c, class: cure, match: \"POST /v1/customers/{customer}/c\", learns: { unknown: 1 } }]\n  \
         rules: [{ name: r, unknown: 1, when: { unknown: 1 }, requires: { unknown: 1 } }]\n  waivers: [{ unknown: 1 }]\n\
         messages: { unknown: 1 }\naudit: { unknown: 1 }\nlimits: { unknown: 1 }\nlog: { unknown: 1 }\n";
     let folder = tempfile::tempdir().unwrap();

@@ -239,11 +239,22 @@ fn requirement(reader: &Reader, node: &Node, agreements: &[AgreementInfo]) -> Op
     })
 }
 
-/// The agreements that rules may name: the two built in, and those that configuration adds.
+/// The agreements that rules may name: the two built in, and those that configuration adds. Those built in keep their doubt
+/// codes (Partner Center, "Partner Center REST error codes") where none are given; another one is doubted by its `code`.
 pub fn agreements(reader: &Reader, node: Option<&Node>) -> Vec<AgreementInfo> {
     let mut known = vec![
-        AgreementInfo { name: MPA, code: 900_124, action: None },
-        AgreementInfo { name: MCA, code: 13_605, action: None },
+        AgreementInfo {
+            name: MPA,
+            code: 900_124,
+            action: None,
+            doubt_codes: vec![(PartyKind::Partner, 900_124), (PartyKind::Reseller, 900_123)],
+        },
+        AgreementInfo {
+            name: MCA,
+            code: 13_605,
+            action: None,
+            doubt_codes: vec![(PartyKind::Customer, 13_605)],
+        },
     ];
     let Some(node) = node else { return known };
     reader.list(node, |item| {
@@ -258,13 +269,34 @@ pub fn agreements(reader: &Reader, node: Option<&Node>) -> Vec<AgreementInfo> {
         });
         let code = section.get("code", |node| reader.number(node, 0..=9_999_999)).unwrap_or(0) as u32;
         let action = section.get("action", |node| reader.text(node));
+        let doubt_codes = section.get("doubt_codes", |node| doubt_codes(reader, node));
         section.finish();
         let name = name?;
-        match known.iter_mut().find(|info| info.name == name) {
-            Some(info) => *info = AgreementInfo { name, code, action },
-            None => known.push(AgreementInfo { name, code, action }),
+        let at = known.iter().position(|info| info.name == name);
+        let doubt_codes = doubt_codes.unwrap_or_else(|| match at {
+            Some(at) => known[at].doubt_codes.clone(),
+            None if code == 0 => Vec::new(),
+            None => PartyKind::ALL.iter().map(|kind| (*kind, code)).collect(),
+        });
+        let info = AgreementInfo { name, code, action, doubt_codes };
+        match at {
+            Some(at) => known[at] = info,
+            None => known.push(info),
         }
         Some(())
     });
     known
+}
+
+/// Reads `doubt_codes`: for each kind of party, the upstream's codes about it.
+fn doubt_codes(reader: &Reader, node: &Node) -> Option<Vec<(PartyKind, u32)>> {
+    let section = reader.section(node)?;
+    let mut codes = Vec::new();
+    for kind in PartyKind::ALL {
+        let read =
+            section.get(kind.as_str(), |node| reader.list(node, |item| reader.number(item, 1..=9_999_999)));
+        codes.extend(read.into_iter().flatten().map(|code| (*kind, code as u32)));
+    }
+    section.finish();
+    Some(codes)
 }
