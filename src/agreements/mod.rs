@@ -9,6 +9,7 @@ pub mod near;
 pub mod partner_center;
 pub mod saved;
 pub mod source;
+pub mod template;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

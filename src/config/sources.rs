@@ -8,9 +8,10 @@ use aws_lc_rs::digest;
 use http::header::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 
-use crate::agreements::http::{self as endpoint, Place, Template, Test};
+use crate::agreements::http::{self as endpoint, Test};
 use crate::agreements::partner_center::answers::Terms;
 use crate::agreements::partner_center::{self, warm};
+use crate::agreements::template::{Place, Template};
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
 use crate::config::read::{Reader, Section, TIMEOUTS, resolve};

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::agreements::file::{Entry, FileSource, Ledger, Subject};
-use countersign::agreements::http::{self, HttpSource, Template, Test};
+use countersign::agreements::http::{self, HttpSource, Test};
 use countersign::agreements::partner_center::answers::Terms;
 use countersign::agreements::partner_center::{self, PartnerCenter};
 use countersign::agreements::source::{Question, Said, Source};
+use countersign::agreements::template::Template;
 use countersign::fetch::Endpoint;
 use countersign::metrics::Metrics;
 use countersign::policy::agreement::{
