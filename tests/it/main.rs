@@ -19,6 +19,7 @@ mod documented;
 mod facade;
 mod facts;
 mod facts_learnt;
+mod field;
 mod framing;
 mod gateway;
 mod golden;
