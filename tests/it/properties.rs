@@ -1,6 +1,7 @@
 //! Properties of the decision core, over policies, requests and statuses made at random.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 
 use countersign::extract::{self, Sent, json::Document};
 use countersign::judge::{Known, Question, judge};
@@ -22,6 +23,8 @@ use serde_json::{Map, Value, json};
 use crate::support;
 
 const CUSTOMER: &str = "c0a80101-6d2b-4c1e-8f10-000000000001";
+
+static POLICIES: LazyLock<Vec<Policy>> = LazyLock::new(policies);
 
 /// The shipped presets, and variations that operators make: shadow and dated rules, `on_unknown`, waivers, conditions.
 fn policies() -> Vec<Policy> {
@@ -253,7 +256,7 @@ proptest! {
         (at, answers) in at().prop_flat_map(|at| (Just(at), proptest::collection::vec(answer(at), 1..6))),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             let caller = support::caller(&policy);
             let Some(request) = read(&policy, method, &path, &body) else { continue };
             let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
@@ -276,7 +279,7 @@ proptest! {
         (method, path, body) in asked(),
         (at, status) in at().prop_flat_map(|at| (Just(at), answer(at))),
     ) {
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             let caller = support::caller(&policy);
             let Some(request) = read(&policy, method, &path, &body) else { continue };
             let mut without = policy.clone();
@@ -303,7 +306,7 @@ proptest! {
             proptest::collection::vec(answer(at), 1..6),
         )),
     ) {
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             let caller = support::caller(&policy);
             let Some(request) = read(&policy, method, &path, &body) else { continue };
             let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
@@ -333,7 +336,7 @@ proptest! {
             return Ok(());
         }
         more.insert(name.clone(), value);
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             for rest in PATCHED {
                 let path = format!("/v1/customers/{CUSTOMER}/{rest}");
                 // A cancellation is one because of its status: such a member is the reason why the others buy nothing.
@@ -353,7 +356,7 @@ proptest! {
 
     #[test]
     fn a_null_never_weakens_the_class_and_removes_no_party(body in members(), (name, _) in member(), other in "[a-zA-Z]{1,12}") {
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             for rest in PATCHED {
                 let path = format!("/v1/customers/{CUSTOMER}/{rest}");
                 for name in [&name, &other] {
@@ -379,7 +382,7 @@ proptest! {
         let file = folder.path().join("ledger.yaml");
         std::fs::write(&file, ledger).unwrap();
         let ledger = countersign::config::agreements::load_ledger(&file, at).unwrap_or_else(|error| panic!("{error}"));
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             let mut caller = support::caller(&policy);
             if bits & 1 == 1 {
                 caller.roles = NameSet::EMPTY;
@@ -403,7 +406,7 @@ proptest! {
     fn the_letter_case_of_members_paths_and_ids_changes_nothing((method, path, body) in asked(), at in at(), upper in any::<bool>()) {
         let recase = |text: &str| if upper { text.to_ascii_uppercase() } else { text.to_ascii_lowercase() };
         let other_body = recased(&body, &recase);
-        for policy in policies() {
+        for policy in POLICIES.iter() {
             let caller = support::caller(&policy);
             let first = read(&policy, method, &path, &body);
             let second = read(&policy, method, &recase(&path), &other_body);
