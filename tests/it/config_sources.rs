@@ -233,3 +233,36 @@ fn without_anyone_to_read_them_operations_that_would_be_are_told_of() {
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.contains("which can not read it"), "{report}");
 }
+
+#[test]
+fn resellers_that_nobody_reads_or_nobody_can_tell_are_warned_of() {
+    let (folder, good) = configuration();
+    let without = good.replace("  reads: center\n", "");
+    let direct = without.replace("kind: indirect_provider", "kind: direct_bill");
+    let billed =
+        good.replace("  reads: center\n", &format!("  reads: center\n  billing_partner: {PARTNER}\n"));
+    for (text, warning, expected) in [
+        (&without, "are not read", true),
+        (&direct, "are not read", false),
+        (&good, "are not read", false),
+        (&without.replacen(MODE, "unread_resellers: deny  ", 1), "are not read", false),
+        (&billed, "1 reseller has no `mpn_id`", false),
+        (&billed.replacen(KNOWN, &format!("{KNOWN}{NAMELESS}"), 1), "1 reseller has no `mpn_id`", true),
+        (
+            &billed.replacen(
+                KNOWN,
+                &format!("{KNOWN}{}", NAMELESS.replace(" }", ", mpn_ids: [\"4847384\"] }")),
+                1,
+            ),
+            "no `mpn_id`",
+            false,
+        ),
+    ] {
+        let (output, report) = check(folder.path(), text);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert_eq!(report.contains(warning), expected, "{warning}\n{text}\n{report}");
+    }
+}
+
+const KNOWN: &str = "  known:\n";
+const NAMELESS: &str = "    - { tenant: 7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a77, kind: indirect_reseller }\n";
