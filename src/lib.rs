@@ -57,6 +57,8 @@
 //! - a reason: `policy/reason.rs`, texts in `config/messages/`, the table in the README
 //! - a configuration key: the file of its section in `config/`, the reference in the README
 //! - a language: a file in `config/messages/`, named in `config/texts.rs`
+//! - a header that is kept back: `proxy/keep_back.rs`, the table in the README
+//! - a language: a file in `config/messages/`
 
 pub mod admin;
 pub mod agreements;

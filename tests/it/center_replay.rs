@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::center::{OTHER, PLENTY, agent_of, as_fault, center, center_with, counting, is, said, unsigned};
+use crate::center::{
+    OTHER, PLENTY, TEMPLATE, agent_of, as_fault, attestation, center, center_with, counting, is, said,
+    unsigned,
+};
 use crate::http::{Answer, Connection, request};
 use crate::stage::{Stage, order, orders};
 
@@ -55,8 +58,10 @@ fn an_acceptance_that_is_repeated_under_a_used_id_lifts_no_other_block() {
 
     assert_eq!(attest(&stage, &signed, &good, ID).status, 201);
     assert_eq!(stage.order(&signed, &[]).status, 201);
-    for (body, id) in [(json!({ "type": "x" }), ID), (json!({}), ID), (json!({}), OTHER_ID)] {
-        assert_eq!(attest(&stage, &blocked, &body, id).status, 201, "{body}");
+    // Of its own it has only the agreement before this one to show.
+    let other = attestation("MicrosoftCloudAgreement", TEMPLATE, "2024-05-13T00:00:00Z");
+    for (body, id) in [(&other, ID), (&other, OTHER_ID)] {
+        assert_eq!(attest(&stage, &blocked, body, id).status, 201, "{body}");
         assert_eq!(said(&stage.order(&blocked, &[])), is(403, "agreement_missing"), "{body} {id}");
     }
     assert_eq!(stage.metric("countersign_learnt_total{agreement=\"mca\"}"), 1.0);

@@ -1,6 +1,7 @@
 //! A byte order mark before a text: skipped in what other servers answer and in what an operator's editor writes.
 
 use std::path::Path;
+use std::process::Command;
 
 use countersign::standin::PartnerStatus;
 use serde_json::json;
@@ -10,7 +11,7 @@ use crate::center::{
 };
 use crate::key_server::KeyServer;
 use crate::keys::{fresh, issuer, issuers, published};
-use crate::stage::{CUSTOMER, Stage, eventually};
+use crate::stage::{CUSTOMER, LICENCE, PARTNER, Stage, eventually, orders};
 
 const FOR_EVER: &str = "missing: 1h, recheck_after: 1h";
 
@@ -173,4 +174,43 @@ fn files_that_an_editor_wrote_with_a_mark_are_read() {
     assert_eq!(said(&order_of(&stage, CUSTOMER, "5130400", &[])), is(403, "agreement_missing"));
     let denied = stage.order(&unsigned(1), &[("X-Locale", "nl")]);
     assert!(denied.json()["detail"].as_str().unwrap().contains("Klantovereenkomst"), "{denied:?}");
+}
+
+#[test]
+fn cases_requests_and_claims_with_a_mark_are_read_and_a_body_is_judged_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/cases/csp-2020.yaml");
+    let cases = write("cases.yaml", &std::fs::read_to_string(shipped).unwrap());
+    let body = json!({ "lineItems": [{ "offerId": LICENCE }] });
+    let asked = json!({ "method": "POST", "path": orders(CUSTOMER), "body": body });
+    let asked = write("request.json", &asked.to_string());
+    let claims = write("claims.json", &json!({ "tid": PARTNER, "roles": ["AdminAgent"] }).to_string());
+    let body = write("body.json", &body.to_string());
+    let path = orders(CUSTOMER);
+    let explain =
+        |rest: [&str; 4]| ["explain"].into_iter().chain(rest).map(str::to_owned).collect::<Vec<_>>();
+    for (arguments, expected) in [
+        (vec!["test".to_owned(), cases], "0 failed"),
+        (explain(["--request", &asked, "--partner", PARTNER]), "order.create (purchase)"),
+        (explain(["--path", &path, "--claims", &claims]), "roles: admin_agent"),
+        // The body is what a caller sends.
+        (
+            [explain(["--path", &path, "--partner", PARTNER]), vec!["--body".to_owned(), body]].concat(),
+            "byte order mark",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(&arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("NO_COLOR", "1")
+            .output()
+            .expect("the program runs");
+        let [told, complaint] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(told.contains(expected), "{arguments:?}: {told}{complaint}");
+    }
 }
