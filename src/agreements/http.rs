@@ -7,11 +7,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::agreements::pointer::{Pointer, PointerFault, is};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::agreements::template::Template;
 use crate::extract::moment::{is_future, moment};
 use crate::fetch::Answer;
-use crate::policy::agreement::Status;
+use crate::policy::agreement::{Key, Status};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
 use crate::remote::reading::Unusable::{self, Broken, Silent};
@@ -27,47 +28,49 @@ pub struct Settings {
     pub accepted: Test,
     /// Where it says that it was not; else only a plain `false` of `accepted` says so.
     pub missing: Option<Test>,
-    /// JSON pointer (RFC 6901) to when it was accepted.
-    pub date: Option<String>,
+    /// Where it says when it was accepted.
+    pub date: Option<Pointer>,
     /// Whether a 404 says that it was not accepted, rather than nothing.
     pub not_found_is_missing: bool,
+}
+
+impl Settings {
+    /// Whether a key has all that the target and the pointers name.
+    fn fit(&self, key: &Key) -> bool {
+        let tests = [Some(&self.accepted), self.missing.as_ref()].into_iter().flatten();
+        tests.map(|test| &test.pointer).chain(&self.date).all(|pointer| pointer.fits(key))
+    }
 }
 
 /// A value in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
-    /// JSON pointer (RFC 6901) to it.
-    pub pointer: String,
+    /// Where it is.
+    pub pointer: Pointer,
     /// What it has to be, as text without regard to case; `true` where nothing is given.
     pub value: Option<String>,
 }
 
 impl Test {
     /// Reads `/pointer` or `/pointer=value`.
-    pub fn parse(text: &str) -> Option<Test> {
-        let (pointer, value) = match text.split_once('=') {
-            Some((pointer, value)) => (pointer, Some(value.to_owned())),
-            None => (text, None),
-        };
-        (pointer.starts_with('/') && value.as_deref() != Some(""))
-            .then(|| Test { pointer: pointer.to_owned(), value })
+    pub fn parse(text: &str) -> Result<Test, PointerFault> {
+        let (pointer, rest) = Pointer::parse(text)?;
+        let value = rest.strip_prefix('=').map(str::to_owned);
+        match value.as_deref() {
+            Some("") => Err(PointerFault::NoPointer),
+            _ => Ok(Test { pointer, value }),
+        }
     }
 
-    fn holds(&self, answer: &Value) -> bool {
-        let Some(found) = answer.pointer(&self.pointer) else { return false };
-        let Some(wanted) = &self.value else { return *found == Value::Bool(true) };
-        match found {
-            Value::String(text) => wanted.eq_ignore_ascii_case(text),
-            Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
-            Value::Number(number) => number.to_string() == *wanted,
-            _ => false,
-        }
+    fn holds(&self, answer: &Value, key: &Key) -> Result<bool, Unusable> {
+        let Some(found) = self.pointer.find(answer, key)? else { return Ok(false) };
+        Ok(self.value.as_ref().map_or(*found == Value::Bool(true), |wanted| is(found, wanted)))
     }
 }
 
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.pointer)?;
+        self.pointer.fmt(f)?;
         self.value.as_ref().map_or(Ok(()), |value| write!(f, "={value}"))
     }
 }
@@ -87,17 +90,25 @@ impl HttpSource {
     }
 
     async fn say(&self, question: &Question) -> Said {
-        let Some(target) = self.settings.target.fill(&question.key) else { return Said::Nothing };
+        let key = &question.key;
+        let target = self.settings.target.fill(key).filter(|_| self.settings.fit(key));
+        let Some(target) = target else { return Said::Nothing };
         let (asker, patience) = (question.asker, question.patience);
         let asked = Asked { target, headers: Vec::new(), asker, patience, leave: None };
-        let read = |answer: &Answer| read(&self.settings, answer.status, &answer.body, Timestamp::now());
+        let read = |answer: &Answer| read(&self.settings, key, answer.status, &answer.body, Timestamp::now());
         let said = self.remote.get(&asked, read).await;
         said.unwrap_or_else(|why| Said::Failed(why.failure()))
     }
 }
 
-/// What an answer says.
-fn read(settings: &Settings, status: StatusCode, body: &[u8], now: Timestamp) -> Result<Said, Unusable> {
+/// What an answer says of a key.
+fn read(
+    settings: &Settings,
+    key: &Key,
+    status: StatusCode,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Said, Unusable> {
     let definite = |status| Said::Definite { status, observed_at: now };
     match status {
         StatusCode::NOT_FOUND if settings.not_found_is_missing => return Ok(definite(Status::MISSING)),
@@ -106,8 +117,11 @@ fn read(settings: &Settings, status: StatusCode, body: &[u8], now: Timestamp) ->
         _ => return Err(Silent("its status is neither 200 nor 404")),
     }
     let answer: Value = serde_json::from_slice(body).map_err(|_| Broken("it is no JSON"))?;
-    if settings.accepted.holds(&answer) {
-        let date = settings.date.as_ref().and_then(|pointer| answer.pointer(pointer));
+    if settings.accepted.holds(&answer, key)? {
+        let date = match &settings.date {
+            Some(pointer) => pointer.find(&answer, key)?,
+            None => None,
+        };
         let status = match date {
             None | Some(Value::Null) => Status::UNDATED,
             Some(Value::String(text)) => match moment(text) {
@@ -119,11 +133,11 @@ fn read(settings: &Settings, status: StatusCode, body: &[u8], now: Timestamp) ->
         };
         return Ok(definite(status));
     }
-    let is_plain_no = || answer.pointer(&settings.accepted.pointer) == Some(&Value::Bool(false));
-    match settings.missing.as_ref().map_or_else(is_plain_no, |missing| missing.holds(&answer)) {
-        true => Ok(definite(Status::MISSING)),
-        false => Ok(Said::Nothing),
-    }
+    let is_missing = match &settings.missing {
+        Some(missing) => missing.holds(&answer, key)?,
+        None => settings.accepted.pointer.find(&answer, key)? == Some(&Value::Bool(false)),
+    };
+    Ok(if is_missing { definite(Status::MISSING) } else { Said::Nothing })
 }
 
 impl Source for HttpSource {
@@ -151,6 +165,8 @@ impl Source for HttpSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::agreement::{Cloud, MCA, Party, Scope};
+    use crate::policy::id::Guid;
 
     #[test]
     fn answers_say_what_the_pointers_find() {
@@ -159,9 +175,15 @@ mod tests {
             name: Name::new("shop").unwrap(),
             target: Template::parse("/").unwrap(),
             accepted: Test::parse(if missing.is_some() { "/state=signed" } else { "/mca/ok" }).unwrap(),
-            missing: missing.and_then(Test::parse),
-            date: Some("/at".to_owned()),
+            missing: missing.map(|text| Test::parse(text).unwrap()),
+            date: Some(Pointer::parse_whole("/at").unwrap()),
             not_found_is_missing,
+        };
+        let key = Key {
+            cloud: Cloud::Commercial,
+            agreement: MCA,
+            party: Party::Customer(Guid::from_bits(1)),
+            scope: Scope::None,
         };
         let definite = |status| Ok(Said::Definite { status, observed_at: now });
         let at = Status::accepted("2025-01-01T00:00:00Z".parse().unwrap());
@@ -187,7 +209,7 @@ mod tests {
             (&stated, 404, "", definite(Status::MISSING)),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let read = read(settings, status, body.as_bytes(), now).map_err(|_| ());
+            let read = read(settings, &key, status, body.as_bytes(), now).map_err(|_| ());
             assert_eq!(read, expected, "{status} {body}");
         }
     }

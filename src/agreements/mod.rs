@@ -7,6 +7,7 @@ pub mod http;
 pub mod inquiry;
 pub mod near;
 pub mod partner_center;
+pub mod pointer;
 pub mod saved;
 pub mod source;
 pub mod template;

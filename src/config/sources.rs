@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use crate::agreements::http::{self as endpoint, Test};
 use crate::agreements::partner_center::answers::Terms;
 use crate::agreements::partner_center::{self, warm};
+use crate::agreements::pointer::{Pointer, PointerFault};
 use crate::agreements::template::{Place, Template};
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
@@ -114,7 +115,7 @@ impl RemoteSource {
                 settings.target,
                 settings.accepted,
                 settings.missing.as_ref().map_or_else(String::new, Test::to_string),
-                settings.date.as_deref().unwrap_or(""),
+                settings.date.as_ref().map_or_else(String::new, Pointer::to_string),
                 settings.not_found_is_missing,
             ),
         };
@@ -190,20 +191,15 @@ pub fn http(section: Section<'_>, name: Name, folder: &Path, defaults: Defaults<
     let test = |node: &Node| {
         let text = reader.text(node)?;
         let parsed = Test::parse(&text);
-        if parsed.is_none() {
-            let hint = "such as `/accepted` (which has to be `true`) or `/state=signed`".to_owned();
-            reader.error(node.span, format!("`{text}` is no JSON pointer with a value"), Some(hint));
-        }
-        parsed
+        let expected = "with a value, such as `/accepted` (which has to be `true`) or `/state=signed`";
+        parsed.map_err(|fault| no_pointer(reader, node, &text, &fault, expected)).ok()
     };
     let accepted = section.require("accepted", test);
     let missing = section.get("missing", test);
     let date = section.get("date", |node| {
         let text = reader.text(node)?;
-        if !text.starts_with('/') {
-            reader.error(node.span, format!("`{text}` is no JSON pointer, such as `/accepted_at`"), None);
-        }
-        Some(text)
+        let parsed = Pointer::parse_whole(&text);
+        parsed.map_err(|fault| no_pointer(reader, node, &text, &fault, "such as `/accepted_at`")).ok()
     });
     let not_found = section.get("not_found", |node| {
         let parse = |text: &str| match text {
@@ -280,6 +276,26 @@ fn common(section: &Section<'_>, folder: &Path, defaults: Defaults<'_>) -> Optio
     Some(Common { limits, timeout: timeout.unwrap_or(TIMEOUT), authorities, trust })
 }
 
+/// Tells what is wrong with a pointer.
+fn no_pointer(reader: &Reader, node: &Node, text: &str, fault: &PointerFault, expected: &str) {
+    let (message, hint) = match fault {
+        PointerFault::NoPointer => (format!("`{text}` is no JSON pointer {expected}"), None),
+        PointerFault::Step(step) => (
+            format!("`{step}` is no step `[member=value]`"),
+            Some("such as `/items/[kind={agreement}]/state=signed`".to_owned()),
+        ),
+        PointerFault::Place(place) => {
+            (format!("`{place}` is no place in the value of a step"), Some(known_places()))
+        }
+    };
+    reader.error(node.span, message, hint);
+}
+
+fn known_places() -> String {
+    let known: Vec<&str> = Place::ALL.iter().map(|place| place.as_str()).collect();
+    format!("known: {}", known.join(", "))
+}
+
 /// A URL with places behind its host.
 fn template(reader: &Reader, node: &Node, insecure: bool) -> Option<(Endpoint, Template)> {
     let text = reader.text(node)?;
@@ -296,9 +312,7 @@ fn template(reader: &Reader, node: &Node, insecure: bool) -> Option<(Endpoint, T
             None
         }
         Err(place) => {
-            let known: Vec<&str> = Place::ALL.iter().map(|place| place.as_str()).collect();
-            let hint = Some(format!("known: {}", known.join(", ")));
-            reader.error(node.span, format!("`{place}` is no place in a URL"), hint);
+            reader.error(node.span, format!("`{place}` is no place in a URL"), Some(known_places()));
             None
         }
     }

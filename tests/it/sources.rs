@@ -10,6 +10,7 @@ use countersign::agreements::file::{Entry, FileSource, Ledger, Subject};
 use countersign::agreements::http::{self, HttpSource, Test};
 use countersign::agreements::partner_center::answers::Terms;
 use countersign::agreements::partner_center::{self, PartnerCenter};
+use countersign::agreements::pointer::Pointer;
 use countersign::agreements::source::{Question, Said, Source};
 use countersign::agreements::template::Template;
 use countersign::fetch::Endpoint;
@@ -178,7 +179,7 @@ fn endpoint(kind: &'static str, scope: &str, status: Option<Status>) -> Tested {
             .unwrap(),
         accepted: Test::parse("/isSigned").unwrap(),
         missing: None,
-        date: Some("/at".to_owned()),
+        date: Some(Pointer::parse_whole("/at").unwrap()),
         not_found_is_missing: false,
     };
     let source = HttpSource::new(settings, remote(&standin), 1);
@@ -444,8 +445,8 @@ fn an_endpoint_says_missing_only_where_it_says_so() {
             name: name("shop"),
             target: Template::parse("/v1/shop/{id}").unwrap(),
             accepted: Test::parse("/state=signed").unwrap(),
-            missing: missing.and_then(Test::parse),
-            date: Some("/at".to_owned()),
+            missing: missing.map(|text| Test::parse(text).unwrap()),
+            date: Some(Pointer::parse_whole("/at").unwrap()),
             not_found_is_missing,
         };
         let source = HttpSource::new(settings, remote(&standin), 1);
@@ -485,6 +486,48 @@ fn an_endpoint_says_missing_only_where_it_says_so() {
         tested.standin.as_ref().unwrap().fault("GET", "", fault, Some(1));
         let said = ask(tested, &question(customer()));
         assert!(matches!(said, Said::Failed(_)), "{fault}: {said:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_may_list_what_stands_where() {
+    let standin = standin();
+    let settings = http::Settings {
+        name: name("shop"),
+        target: Template::parse("/v1/shop/{id}").unwrap(),
+        accepted: Test::parse("/items/[kind={agreement}]/state=signed").unwrap(),
+        missing: Some(Test::parse("/items/[kind={agreement}]/state=open").unwrap()),
+        date: Some(Pointer::parse_whole("/items/[kind={agreement}]/at").unwrap()),
+        not_found_is_missing: false,
+    };
+    let source = HttpSource::new(settings, remote(&standin), 1);
+    let tested = Tested { kind: "http", source: Arc::new(source), standin: None };
+    let other = json!({ "kind": "mpa", "state": "open" });
+    let of = |items: Vec<Value>| json!({ "items": items });
+    for (resource, expected) in [
+        (of(vec![other.clone(), json!({ "kind": "mca", "state": "signed" })]), Ok(Some(Status::UNDATED))),
+        (
+            of(vec![json!({ "kind": "MCA", "state": "Signed", "at": "2024-05-13" }), other.clone()]),
+            Ok(Some(Status::accepted(date()))),
+        ),
+        (of(vec![other.clone(), json!({ "kind": "mca", "state": "open" })]), Ok(Some(Status::MISSING))),
+        (of(vec![other.clone(), json!({ "kind": "mca", "state": "else" })]), Ok(None)),
+        (of(vec![other.clone()]), Ok(None)),
+        (of(vec![]), Ok(None)),
+        (json!({ "items": { "kind": "mca", "state": "signed" } }), Ok(None)),
+        (json!({}), Ok(None)),
+        (
+            of(vec![
+                json!({ "kind": "mca", "state": "signed" }),
+                json!({ "kind": "mca", "state": "signed" }),
+            ]),
+            Err(()),
+        ),
+    ] {
+        standin.set_resource(&format!("/v1/shop/{CUSTOMER}"), resource.clone(), None);
+        let said = ask(&tested, &question(customer()));
+        let found = if matches!(said, Said::Failed(_)) { Err(()) } else { Ok(status(said)) };
+        assert_eq!(found, expected, "{resource}: {said:?}");
     }
 }
 
