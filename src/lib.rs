@@ -21,7 +21,7 @@
 //! fetch        what the control runtime asks of other servers
 //! service      the gateway's own access token
 //! remote       servers that are asked: budget, breaker, pauses, and as whom
-//! resources    carts, transfers and subscriptions, read before judging
+//! resources    carts, orders, subscriptions and transfers, read before judging
 //! client       connections to the upstream
 //! server       acceptor, workers, connections, drain; serves any handler
 //! identity     tokens, keys, partners: who is calling
@@ -56,9 +56,8 @@
 //! - a source of statuses: `agreements/`, read in `config/agreements.rs`
 //! - a reason: `policy/reason.rs`, texts in `config/messages/`, the table in the README
 //! - a configuration key: the file of its section in `config/`, the reference in the README
-//! - a language: a file in `config/messages/`, named in `config/texts.rs`
 //! - a header that is kept back: `proxy/keep_back.rs`, the table in the README
-//! - a language: a file in `config/messages/`
+//! - a language: a file in `config/messages/`, named in `config/texts.rs`
 
 pub mod admin;
 pub mod agreements;
