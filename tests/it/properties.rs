@@ -257,8 +257,8 @@ proptest! {
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
     ) {
         for policy in POLICIES.iter() {
-            let caller = support::caller(&policy);
-            let Some(request) = read(&policy, method, &path, &body) else { continue };
+            let caller = support::caller(policy);
+            let Some(request) = read(policy, method, &path, &body) else { continue };
             let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
             let before: Vec<Answer> = answers.iter().cycle().take(plan.needs().len()).copied().collect();
             let mut after = before.clone();
@@ -280,13 +280,13 @@ proptest! {
         (at, status) in at().prop_flat_map(|at| (Just(at), answer(at))),
     ) {
         for policy in POLICIES.iter() {
-            let caller = support::caller(&policy);
-            let Some(request) = read(&policy, method, &path, &body) else { continue };
+            let caller = support::caller(policy);
+            let Some(request) = read(policy, method, &path, &body) else { continue };
             let mut without = policy.clone();
             for rules in &mut without.rules_of {
                 rules.retain(|rule| policy.rules[*rule].mode != Mode::Shadow);
             }
-            let with = decide(&policy, &caller, &request, at, &[status]);
+            let with = decide(policy, &caller, &request, at, &[status]);
             let without = decide(&without, &caller, &request, at, &[status]);
             prop_assert_eq!(with.verdict(), without.verdict());
             let told = |decision: &Decision| {
@@ -307,8 +307,8 @@ proptest! {
         )),
     ) {
         for policy in POLICIES.iter() {
-            let caller = support::caller(&policy);
-            let Some(request) = read(&policy, method, &path, &body) else { continue };
+            let caller = support::caller(policy);
+            let Some(request) = read(policy, method, &path, &body) else { continue };
             let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
             let answers: Vec<Answer> = answers.iter().cycle().take(plan.needs().len()).copied().collect();
             let mut changed = answers.clone();
@@ -341,11 +341,11 @@ proptest! {
                 let path = format!("/v1/customers/{CUSTOMER}/{rest}");
                 // A cancellation is one because of its status: such a member is the reason why the others buy nothing.
                 let opens = |shape: &Shape| shape.when.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name));
-                if endpoint(&policy, Method::Patch, &path).shapes.iter().any(opens) {
+                if endpoint(policy, Method::Patch, &path).shapes.iter().any(opens) {
                     continue;
                 }
                 let class = |body: &Map<String, Value>| {
-                    read(&policy, Method::Patch, &path, &Value::Object(body.clone())).map(|request| request.class)
+                    read(policy, Method::Patch, &path, &Value::Object(body.clone())).map(|request| request.class)
                 };
                 if let (Some(less), Some(more)) = (class(&body), class(&more)) {
                     prop_assert!(more >= less, "{path} {body:?}: {less} -> {more}");
@@ -365,7 +365,7 @@ proptest! {
                         continue;
                     }
                     more.insert(name.clone(), Value::Null);
-                    let read = |body: &Map<String, Value>| read(&policy, Method::Patch, &path, &Value::Object(body.clone()));
+                    let read = |body: &Map<String, Value>| read(policy, Method::Patch, &path, &Value::Object(body.clone()));
                     let (Some(less), Some(more)) = (read(&body), read(&more)) else { continue };
                     prop_assert!(more.class >= less.class, "{path} {body:?} + {name}: {} -> {}", less.class, more.class);
                     prop_assert_eq!(&more.resellers, &less.resellers);
@@ -383,14 +383,14 @@ proptest! {
         std::fs::write(&file, ledger).unwrap();
         let ledger = countersign::config::agreements::load_ledger(&file, at).unwrap_or_else(|error| panic!("{error}"));
         for policy in POLICIES.iter() {
-            let mut caller = support::caller(&policy);
+            let mut caller = support::caller(policy);
             if bits & 1 == 1 {
                 caller.roles = NameSet::EMPTY;
             }
             let body_bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
             let question = Question { method, path: path.clone(), body: body_bytes, caller, at };
-            let judged = judge(&policy, &question, &Known::Ledger(ledger.clone()));
-            let Some(request) = read(&policy, method, &path, &body) else { continue };
+            let judged = judge(policy, &question, &Known::Ledger(ledger.clone()));
+            let Some(request) = read(policy, method, &path, &body) else { continue };
             let plan = policy.plan(Facts { caller: &caller, request: &request, at }).unwrap();
             let statuses = Statuses { answers: judged.answers.clone(), stale_max: SignedDuration::MAX };
             let decided = plan.decide(&statuses);
@@ -407,9 +407,9 @@ proptest! {
         let recase = |text: &str| if upper { text.to_ascii_uppercase() } else { text.to_ascii_lowercase() };
         let other_body = recased(&body, &recase);
         for policy in POLICIES.iter() {
-            let caller = support::caller(&policy);
-            let first = read(&policy, method, &path, &body);
-            let second = read(&policy, method, &recase(&path), &other_body);
+            let caller = support::caller(policy);
+            let first = read(policy, method, &path, &body);
+            let second = read(policy, method, &recase(&path), &other_body);
             prop_assert_eq!(first.is_some(), second.is_some());
             if let (Some(first), Some(second)) = (first, second) {
                 prop_assert_eq!((first.operation, first.class, first.customer), (second.operation, second.class, second.customer));
