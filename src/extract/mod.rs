@@ -43,7 +43,10 @@ pub fn read_request(policy: &Policy, endpoint: &Endpoint, sent: &Sent<'_>) -> Re
     let body = Body { endpoint, sent, document: &document, names_reseller, resource: None };
     let Reading { operation, class, notice, wants_resource } = body.read();
     let unread = endpoint.reads.filter(|_| wants_resource);
-    Ok(Request { customer, lines, resellers, unread, notice, ..Request::bare(operation, class) })
+    // What is done to something below shows nothing of it, however that is read.
+    let may_be_weaker = unread.is_some() && !endpoint.reads_parent;
+    let bare = Request::bare(operation, class);
+    Ok(Request { customer, lines, resellers, unread, may_be_weaker, notice, ..bare })
 }
 
 /// A body that names another resource than its path has two readings, as one that names another customer.

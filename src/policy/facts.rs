@@ -151,6 +151,8 @@ pub struct Request {
     pub unread: Option<Resource>,
     /// Why it could not be read; `None` where nobody reads it.
     pub unread_because: Option<Failure>,
+    /// Whether its resource could show that it is weaker than it is taken for.
+    pub may_be_weaker: bool,
     /// What its caller is told of it beside what rules find.
     pub notice: Option<Notice>,
 }
@@ -167,6 +169,7 @@ impl Request {
             read: None,
             unread: None,
             unread_because: None,
+            may_be_weaker: false,
             notice: None,
         }
     }
@@ -188,8 +191,7 @@ impl Request {
 
     /// Why it is not known that the request is as strong as it is taken for: what it is compared with could not be read.
     pub fn class_unread(&self) -> Option<Failure> {
-        let is_compared = |resource: &Resource| matches!(resource, Resource::Subscription | Resource::Order);
-        self.unread.filter(is_compared).and(self.unread_because)
+        self.unread_because.filter(|_| self.may_be_weaker && self.unread.is_some())
     }
 }
 

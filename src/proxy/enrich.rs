@@ -1,26 +1,102 @@
-//! Enriching: what a request does, where only the resource that it is about shows it.
+//! What a judged request does: from its body, and from the resource that it is about where only that shows it.
 
 use http::header::{HeaderMap, HeaderValue, IF_MATCH};
 
 use crate::clock::Now;
 use crate::extract::resource::{Enriched, Unusable, enrich};
-use crate::extract::{Refusal, Sent, refuse};
+use crate::extract::{self, Refusal, Sent, refuse};
+use crate::identity::Identified;
 use crate::policy::Drafts;
 use crate::policy::agreement::Failure;
+use crate::policy::decision::Decision;
 use crate::policy::endpoint::Endpoint;
-use crate::policy::facts::Request;
+use crate::policy::facts::{Facts, Request};
 use crate::policy::operation::Resource;
+use crate::policy::path::{Path, without_empty_segments};
 use crate::policy::reason::Reason;
+use crate::proxy::intake::{self, Json};
 use crate::proxy::passage::Passage;
 use crate::resources::path_of;
 
+/// How a request ends before its verdict.
+pub enum Ended {
+    /// It can not be judged.
+    Refused(Refusal),
+    /// Its caller may not make it, whatever else it turns out to be.
+    Denied(Decision, Request),
+}
+
+/// What is known of a request before its resource is read.
+enum BeforeReading {
+    /// Its caller may not make it.
+    Denied(Decision),
+    /// Nothing that could be read changes its verdict.
+    Idle,
+    /// It has to be read.
+    Wanted,
+}
+
 impl Passage {
+    /// Reads a judged request, from the resource that it is about too where its verdict may rest on that. `raw` is its path
+    /// as it was sent.
+    pub async fn read_judged(
+        &self,
+        headers: &mut HeaderMap,
+        endpoint: &Endpoint,
+        path: &Path<'_>,
+        raw: &str,
+        body: &[u8],
+        identified: &Identified,
+    ) -> Result<Request, Ended> {
+        let json = match body.is_empty() {
+            true => Json::Plain,
+            false => intake::check_media_type(headers).map_err(Ended::Refused)?,
+        };
+        let is_merge_patch = json == Json::MergePatch;
+        let sent = Sent { path, caller: &identified.caller, body, is_merge_patch };
+        let request =
+            extract::read_request(&self.snapshot.policy, endpoint, &sent).map_err(Ended::Refused)?;
+        if request.unread.is_none() {
+            return Ok(request);
+        }
+        // Who may not ask causes no reading, nor does what can change no verdict.
+        match self.before_reading(endpoint, &request, identified) {
+            BeforeReading::Denied(decision) => Err(Ended::Denied(decision, request)),
+            BeforeReading::Idle => Ok(request),
+            BeforeReading::Wanted => {
+                let raw = without_empty_segments(raw);
+                // On the heap: few requests have to wait for it.
+                let read = Box::pin(self.enrich(headers, endpoint, &raw, &sent, request));
+                read.await.map_err(Ended::Refused)
+            }
+        }
+    }
+
+    /// What is known of a request before its resource is read, which may show that it is as strong as its endpoint.
+    fn before_reading(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        identified: &Identified,
+    ) -> BeforeReading {
+        let policy = &self.snapshot.policy;
+        let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
+        let Ok(plan) = policy.plan(facts) else { return BeforeReading::Wanted };
+        if let Some(decision) = plan.decide_roles() {
+            return BeforeReading::Denied(decision);
+        }
+        let strongest = Request { operation: endpoint.operation, class: endpoint.class, ..request.clone() };
+        let may_deny =
+            policy.plan(Facts { request: &strongest, ..facts }).map_or(true, |plan| plan.may_deny());
+        if may_deny { BeforeReading::Wanted } else { BeforeReading::Idle }
+    }
+
     /// Reads the resource that a request is about, and the request from it. What can not be read leaves the strictest
     /// reading, with the reason why.
     ///
     /// A request that was held against a version of its resource goes upstream for this version only. A reseller is told
     /// nothing of a resource that does not name it: whether it is there, was read or failed, the answer is the same.
-    pub async fn enrich(
+    async fn enrich(
         &self,
         headers: &mut HeaderMap,
         endpoint: &Endpoint,

@@ -40,21 +40,20 @@ use crate::agreements::Asking;
 use crate::audit::writer::OnFailure;
 use crate::client::Outgoing;
 use crate::clock::Now;
-use crate::extract::{self, Refusal, Sent};
+use crate::extract::Refusal;
 use crate::identity::Identified;
 use crate::policy::Route;
 use crate::policy::decision::{Decision, Permit};
-use crate::policy::endpoint::Endpoint;
 use crate::policy::facts::{Facts, Request};
 use crate::policy::operation::{Class, OperationId};
-use crate::policy::path::{Path, without_empty_segments};
+use crate::policy::path::Path;
 use crate::policy::reason::Reason;
 use crate::proxy::echoed::Echoed;
+use crate::proxy::enrich::Ended;
 use crate::proxy::exchange::{AnswerBody, Recorded, RunToEnd, Watching};
 use crate::proxy::forwarded::Forwarded;
 use crate::proxy::guard::{CatchUnwind, InFlight};
 use crate::proxy::headers::{Added, Head, MS_REQUEST_ID, NOTICE};
-use crate::proxy::intake::Json;
 use crate::proxy::passage::{Known, Passage};
 use crate::proxy::peer::Peer;
 use crate::proxy::tidings::Tidings;
@@ -95,16 +94,6 @@ pub async fn handle(
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
-}
-
-/// What is known of a request before its resource is read.
-enum BeforeReading {
-    /// Its caller may not make it, whatever else it turns out to be.
-    Denied(Decision),
-    /// Nothing that could be read changes its verdict.
-    Idle,
-    /// It has to be read.
-    Wanted,
 }
 
 impl Passage {
@@ -180,41 +169,17 @@ impl Passage {
                     Ok(held) => held,
                     Err(refusal) => return self.refuse(&parts, refusal, known),
                 };
-                let media_type = match held.bytes.is_empty() {
-                    true => Ok(Json::Plain),
-                    false => intake::check_media_type(&parts.headers),
-                };
-                let read = media_type.and_then(|json| {
-                    let (caller, body) = (&identified.caller, &*held.bytes);
-                    let sent = Sent { path: &path, caller, body, is_merge_patch: json == Json::MergePatch };
-                    Ok((extract::read_request(&self.snapshot.policy, endpoint, &sent)?, sent))
-                });
+                let headers = &mut parts.headers;
+                let read =
+                    self.read_judged(headers, endpoint, &path, uri.path(), &held.bytes, &identified).await;
                 let request = match read {
-                    Ok((request, sent)) if request.unread.is_some() => {
-                        // Who may not ask causes no reading, nor does what can change no verdict.
-                        match self.before_reading(endpoint, &request, &identified) {
-                            BeforeReading::Denied(decision) => {
-                                let known = Known {
-                                    operation: Some(request.operation),
-                                    request: Some(&request),
-                                    ..known
-                                };
-                                return self.deny(&parts.headers, &decision, known);
-                            }
-                            BeforeReading::Idle => Ok(request),
-                            BeforeReading::Wanted => {
-                                let headers = &mut parts.headers;
-                                let path = without_empty_segments(uri.path());
-                                // On the heap: few requests have to wait for it.
-                                Box::pin(self.enrich(headers, endpoint, &path, &sent, request)).await
-                            }
-                        }
-                    }
-                    read => read.map(|(request, _)| request),
-                };
-                let request = match request {
                     Ok(request) => request,
-                    Err(refusal) => return self.refuse(&parts, refusal, known),
+                    Err(Ended::Refused(refusal)) => return self.refuse(&parts, refusal, known),
+                    Err(Ended::Denied(decision, request)) => {
+                        let operation = Some(request.operation);
+                        let known = Known { operation, request: Some(&request), ..known };
+                        return self.deny(&parts.headers, &decision, known);
+                    }
                 };
                 let known = Known { operation: Some(request.operation), request: Some(&request), ..known };
                 let outgoing = Outgoing::Whole(held.bytes.clone());
@@ -222,25 +187,6 @@ impl Passage {
             }
             Route::Bare => unreachable!("it was forwarded above"),
         }
-    }
-
-    /// What is known of a request before its resource is read, which may show that it is as strong as its endpoint.
-    fn before_reading(
-        &self,
-        endpoint: &Endpoint,
-        request: &Request,
-        identified: &Identified,
-    ) -> BeforeReading {
-        let policy = &self.snapshot.policy;
-        let facts = Facts { caller: &identified.caller, request, at: self.now.wall };
-        let Ok(plan) = policy.plan(facts) else { return BeforeReading::Wanted };
-        if let Some(decision) = plan.decide_roles() {
-            return BeforeReading::Denied(decision);
-        }
-        let strongest = Request { operation: endpoint.operation, class: endpoint.class, ..request.clone() };
-        let may_deny =
-            policy.plan(Facts { request: &strongest, ..facts }).map_or(true, |plan| plan.may_deny());
-        if may_deny { BeforeReading::Wanted } else { BeforeReading::Idle }
     }
 
     /// What can be refused before anything of a request is read: a fault of its connection, or too many requests.

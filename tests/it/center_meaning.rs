@@ -298,6 +298,20 @@ fn a_transfer_is_completed_by_whom_it_names_as_its_source() {
     }
 }
 
+#[test]
+fn a_transfer_that_can_not_be_read_is_not_denied_but_not_known() {
+    let stage = center(PLENTY, "");
+    let party = unsigned(1);
+    let path = format!("/v1/customers/{party}/transfers/t1");
+    stage.standin.fault("GET", "/transfers/", "status=500", None);
+    let complete = patch(&stage, &path, &json!({ "status": "Complete" }));
+    assert_eq!(said(&complete), is(503, "agreement_unknown"), "{complete:?}");
+    assert_eq!(patch(&stage, &path, &json!({ "status": "Cancel" })).status, 200);
+    // What is accepted buys, whatever it is.
+    let accept = stage.send("POST", &format!("{path}/accept"), &[], b"");
+    assert_eq!(said(&accept), is(403, "agreement_missing"), "{accept:?}");
+}
+
 /// A gateway of a provider that a reseller calls.
 fn provider() -> Stage {
     center_with(PLENTY, "deadline: 3s", "", |text| {
