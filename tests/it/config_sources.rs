@@ -184,6 +184,27 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "operations: [{ name: overage.update, changes: [{ name: order.less, class: change, members: { quantity: lowered } }] }]  ",
         "changes show only beside what is there",
     ),
+    (
+        MODE,
+        "operations: [{ name: overage.update, shapes: [{ name: overage.stop, class: wind_down, members: { a: { list: canceling_actions } } }] }]  ",
+        "did you mean `cancelling_actions`",
+    ),
+    (
+        MODE,
+        "operations: [{ name: overage.update, shapes: [{ name: overage.stop, class: wind_down, members: any }] }]  ",
+        "a shape of any members says with `when` what makes it one",
+    ),
+    (
+        MODE,
+        "operations: [{ name: overage.update, shapes: [{ name: overage.stop, class: wind_down, members: { a: any }, resource: { b: [c] } }] }]  ",
+        "says what it is `unread`",
+    ),
+    (MODE, "operations: [{ name: overage.update, repeats_id: id }]  ", "`repeats_id` has nothing to repeat"),
+    (
+        MODE,
+        "operations: [{ name: overage.update, neutral: { a: sometimes } }]  ",
+        "expected `any`, `same`, `billing_partner`, `another_partner`",
+    ),
     (MODE, "operations: [{ name: order.update, reads: basket }]  ", "expected one of `cart`"),
     (
         MODE,

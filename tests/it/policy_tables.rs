@@ -164,3 +164,22 @@ fn what_is_never_gated_needs_no_agreement_and_no_body() {
         }
     }
 }
+
+#[test]
+fn the_actions_that_cancel_a_term_are_the_operators_to_list() {
+    let own = support::compile("preset: csp-2026\nlists: { cancelling_actions: [Terminate] }").policy;
+    for (policy, action, class) in [
+        (support::preset("csp-2026"), "cancelAtEndOfTerm", Class::WindDown),
+        (support::preset("csp-2026"), "terminate", Class::Change),
+        (own.clone(), "terminate", Class::WindDown),
+        (own, "cancelAtEndOfTerm", Class::Change),
+    ] {
+        let row = json!({
+            "name": action,
+            "method": "PATCH",
+            "path": "/v1/customers/fab5ef54-cf76-4be1-b352-3483f91595d4/subscriptions/s1",
+            "body": { "scheduledActions": [{ "actionType": action }] },
+        });
+        assert_eq!(read(&policy, &row, str::to_owned).unwrap().class, class, "{action}");
+    }
+}

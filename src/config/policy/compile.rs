@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use crate::config::node::Node;
+use crate::config::policy::listed::ShapeNames;
 use crate::config::policy::merge::SHARED_KEYS;
 use crate::config::policy::names::{Names, PartnerFacts};
 use crate::config::policy::operations::Operations;
 use crate::config::policy::places::pattern;
-use crate::config::policy::{rules, waivers};
+use crate::config::policy::{rules, shapes, waivers};
 use crate::config::read::Reader;
 use crate::policy::condition::Truth;
 use crate::policy::product::{ProductPattern, Products};
@@ -52,13 +53,14 @@ pub fn compile(
 
     let cap = mode.unwrap_or(Mode::Enforce);
     let products = products(reader, merged.get("products"));
-    let Operations { listed, endpoints, router, learning } = Operations::read(
-        reader,
-        merged.get("operations"),
-        merged.get("customer_paths"),
-        &products.classes,
-        unread_reactivation.unwrap_or(Unread::Strict),
-    );
+    let lists = shapes::lists(reader, merged.get("lists"));
+    let shape_names = ShapeNames {
+        product_classes: &products.classes,
+        lists: &lists,
+        unread_reactivation: unread_reactivation.unwrap_or(Unread::Strict),
+    };
+    let Operations { listed, endpoints, router, learning } =
+        Operations::read(reader, merged.get("operations"), merged.get("customer_paths"), shape_names);
     let operations = listed.operations;
     let agreements = rules::agreements(reader, merged.get("agreements"));
     let names = Names {

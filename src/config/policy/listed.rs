@@ -1,5 +1,7 @@
 //! Operations by name, while they are read.
 
+use std::collections::HashMap;
+
 use crate::config::node::Node;
 use crate::config::read::Reader;
 use crate::policy::operation::{Class, Operation, OperationId};
@@ -10,12 +12,21 @@ use crate::policy::shape::Unread;
 pub const CLASSES: &[&str] =
     &["purchase", "increase", "change", "draft", "wind_down", "administration", "cure", "read"];
 
-/// Every operation so far, and what their shapes may name.
-pub struct Listed<'n> {
-    /// The names of product classes.
+/// What shapes may name beside members.
+#[derive(Clone, Copy)]
+pub struct ShapeNames<'n> {
+    /// Product classes.
     pub product_classes: &'n NameTable,
+    /// Lists of values (`policy.lists`).
+    pub lists: &'n HashMap<String, Vec<String>>,
     /// How shapes are taken unread that leave it to the policy (`policy.unread_reactivation`).
     pub unread_reactivation: Unread,
+}
+
+/// Every operation so far, and what their shapes may name.
+pub struct Listed<'n> {
+    /// What shapes may name.
+    pub names: ShapeNames<'n>,
     /// The operations.
     pub operations: Vec<Operation>,
 }

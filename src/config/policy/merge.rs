@@ -4,11 +4,12 @@ use crate::config::node::{Node, Value};
 use crate::config::read::Reader;
 
 /// The keys of a policy that a preset may hold as well.
-pub const SHARED_KEYS: [&str; 7] = [
+pub const SHARED_KEYS: [&str; 8] = [
     "customer_paths",
     "customer_members",
     "reseller_members",
     "products",
+    "lists",
     "agreements",
     "operations",
     "rules",
@@ -20,7 +21,7 @@ pub fn merge(reader: &Reader, base: &mut Node, over: &Node) {
         let Some(node) = over.get(name) else { continue };
         let merged = match (name, base.get(name)) {
             ("operations" | "rules" | "agreements", Some(known)) => named_lists(reader, known, node),
-            ("products", Some(known)) => Some(mappings(known, node)),
+            ("products" | "lists", Some(known)) => Some(mappings(known, node)),
             _ => Some(node.value.clone()),
         };
         if let Some(value) = merged {

@@ -2,16 +2,14 @@
 
 use crate::config::node::{Node, Value};
 use crate::config::policy::learning;
-use crate::config::policy::listed::{CLASSES, Listed};
+use crate::config::policy::listed::{CLASSES, Listed, ShapeNames};
 use crate::config::policy::places::{pattern, product};
 use crate::config::policy::shapes;
 use crate::config::read::Reader;
 use crate::policy::endpoint::{CustomerAt, Endpoint, Locations};
 use crate::policy::learning::Learning;
 use crate::policy::operation::{Class, Method, Operation, OperationId, Resource};
-use crate::policy::role::NameTable;
 use crate::policy::router::{Router, Segment, parse_template};
-use crate::policy::shape::Unread;
 
 /// Operations, endpoints and routes while they are read.
 pub struct Operations<'n> {
@@ -31,15 +29,14 @@ impl<'n> Operations<'n> {
         reader: &Reader,
         operations: Option<&Node>,
         customer_paths: Option<&Node>,
-        product_classes: &'n NameTable,
-        unread_reactivation: Unread,
+        names: ShapeNames<'n>,
     ) -> Operations<'n> {
         let built_in = OperationId::BUILT_IN
             .iter()
             .map(|(name, class)| Operation { name: (*name).to_owned(), class: *class })
             .collect();
         let mut read = Operations {
-            listed: Listed { product_classes, unread_reactivation, operations: built_in },
+            listed: Listed { names, operations: built_in },
             endpoints: Vec::new(),
             router: Router::default(),
             learning: Vec::new(),
@@ -67,7 +64,7 @@ impl<'n> Operations<'n> {
         let lines = section.get("lines", |node| reader.list(node, |item| pattern(reader, item)));
         let products = section.get("product", |node| reader.list(node, |item| product(reader, item)));
         let resellers = section.get("resellers", |node| reader.list(node, |item| pattern(reader, item)));
-        let neutral = section.get("neutral", |node| shapes::neutral(reader, node));
+        let neutral = section.get("neutral", |node| shapes::neutral(self.listed.names, reader, node));
         let nulls = section.get("nulls", |node| {
             let parse = |text: &str| match text {
                 "absent" => Some(true),

@@ -1,9 +1,11 @@
 //! Shapes, changes and neutral members of an operation: from configuration to what bodies are held against.
 
+use std::collections::HashMap;
+
 use crate::config::node::{Node, Value};
-use crate::config::policy::listed::{CLASSES, Listed};
+use crate::config::policy::listed::{CLASSES, Listed, ShapeNames};
 use crate::config::policy::rules::set;
-use crate::config::read::{Reader, Section, quoted};
+use crate::config::read::{Reader, Section, did_you_mean, quoted};
 use crate::policy::operation::{Class, OperationId};
 use crate::policy::role::NameSet;
 use crate::policy::shape::{Allowed, Change, Changes, Member, Notice, Objects, Shape, Unread};
@@ -20,19 +22,20 @@ const WORDS: [(&str, Allowed); 4] = [
 pub fn shape(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Class) -> Option<Shape> {
     let section = reader.section(node)?;
     let (name, class) = name_and_class(reader, &section);
-    let when = section.get("when", |node| members(reader, node));
+    let names = listed.names;
+    let when = section.get("when", |node| members(names, reader, node));
     let has_when = when.is_some();
     let members = section.get("members", |node| match &node.value {
         Value::Text(text) if text == "any" => Some(None),
-        _ => members(reader, node).map(Some),
+        _ => members(names, reader, node).map(Some),
     });
     if !has_when && members.is_none() {
         reader.error(node.span, "missing key `members`", None);
     }
-    let resource = section.get("resource", |node| self::members(reader, node));
-    let classes = listed.product_classes;
+    let resource = section.get("resource", |node| self::members(names, reader, node));
+    let classes = listed.names.product_classes;
     let not_products = section.get("not_products", |node| set(reader, node, classes, "product class"));
-    let reactivation = listed.unread_reactivation;
+    let reactivation = listed.names.unread_reactivation;
     let unread = section.get("unread", |node| match &node.value {
         Value::Text(text) if text == "by_policy" => Some(reactivation),
         _ => reader.choice(node, Unread::parse, &["holds", "notice", "strict", "by_policy"]),
@@ -74,6 +77,7 @@ pub fn shape(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Cla
 pub fn changes(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Class) -> Option<Changes> {
     let section = reader.section(node)?;
     let (name, class) = name_and_class(reader, &section);
+    let names = listed.names;
     let unread = section.get("unread", |node| {
         let parse = |text: &str| Unread::parse(text).filter(|unread| *unread != Unread::Notice);
         reader.choice(node, parse, &["strict", "holds"])
@@ -82,7 +86,7 @@ pub fn changes(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: C
         let read = reader.map(node)?.iter().map(|(key, value)| {
             let change = match &value.value {
                 Value::Text(text) if text == "lowered" => Change::Lowered,
-                _ => Change::To(allowed(reader, value)?),
+                _ => Change::To(allowed(names, reader, value)?),
             };
             Some((key.text.clone(), change))
         });
@@ -95,9 +99,9 @@ pub fn changes(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: C
 }
 
 /// Neutral members: a list of names, or names with the values with which they are.
-pub fn neutral(reader: &Reader, node: &Node) -> Option<Vec<Member>> {
+pub fn neutral(names: ShapeNames<'_>, reader: &Reader, node: &Node) -> Option<Vec<Member>> {
     match node.value {
-        Value::Map(_) => members(reader, node),
+        Value::Map(_) => members(names, reader, node),
         _ => reader.list(node, |item| Some((reader.text(item)?, Allowed::Any))),
     }
 }
@@ -127,10 +131,10 @@ fn weaker(
     listed.add(reader, node, name, class)
 }
 
-fn members(reader: &Reader, node: &Node) -> Option<Vec<Member>> {
+fn members(names: ShapeNames<'_>, reader: &Reader, node: &Node) -> Option<Vec<Member>> {
     let mut members = Vec::new();
     for (key, value) in reader.map(node)? {
-        members.push((key.text.clone(), allowed(reader, value)?));
+        members.push((key.text.clone(), allowed(names, reader, value)?));
     }
     if members.is_empty() {
         reader.error(node.span, "there is at least one member", None);
@@ -139,7 +143,7 @@ fn members(reader: &Reader, node: &Node) -> Option<Vec<Member>> {
     Some(members)
 }
 
-fn allowed(reader: &Reader, value: &Node) -> Option<Allowed> {
+fn allowed(names: ShapeNames<'_>, reader: &Reader, value: &Node) -> Option<Allowed> {
     match &value.value {
         Value::Text(text) => {
             let word = WORDS.iter().find(|(word, _)| word == text);
@@ -151,6 +155,20 @@ fn allowed(reader: &Reader, value: &Node) -> Option<Allowed> {
             word.map(|(_, allowed)| allowed.clone())
         }
         Value::List(_) => Some(Allowed::OneOf(reader.list(value, |item| literal(reader, item))?)),
+        Value::Map(_) if value.get("list").is_some() => {
+            let section = reader.section(value)?;
+            let name = section.require("list", |node| {
+                let name = reader.text(node)?;
+                let found = names.lists.get(&name);
+                if found.is_none() {
+                    let hint = did_you_mean(&name, names.lists.keys().map(String::as_str));
+                    reader.error(node.span, format!("`policy.lists` has no `{name}`"), hint);
+                }
+                found.cloned()
+            });
+            section.finish();
+            name.map(Allowed::OneOf)
+        }
         Value::Map(_) if value.get("without").is_some() => {
             let section = reader.section(value)?;
             let names = section.require("without", |node| reader.list(node, |item| reader.text(item)));
@@ -159,13 +177,22 @@ fn allowed(reader: &Reader, value: &Node) -> Option<Allowed> {
         }
         _ => {
             let section = reader.section(value)?;
-            let each = section.require("each", |node| members(reader, node));
+            let each = section.require("each", |node| members(names, reader, node));
             let required = section.get("required", |node| reader.list(node, |item| reader.text(item)));
             let key = section.get("key", |node| reader.text(node));
             section.finish();
             Some(Allowed::Objects(Objects { members: each?, required: required.unwrap_or_default(), key }))
         }
     }
+}
+
+/// The lists that shapes name, by name.
+pub fn lists(reader: &Reader, node: Option<&Node>) -> HashMap<String, Vec<String>> {
+    let entries = node.and_then(|node| reader.map(node)).unwrap_or_default();
+    let read = entries.iter().filter_map(|(key, value)| {
+        Some((key.text.clone(), reader.list(value, |item| literal(reader, item))?))
+    });
+    read.collect()
 }
 
 /// A text, or a literal as JSON has it.
