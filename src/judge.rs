@@ -10,7 +10,7 @@ use crate::agreements::source::{By, Said, Settled, Stack};
 use crate::extract::{self, Refusal, Sent};
 use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
 use crate::policy::decision::{Decision, Need};
-use crate::policy::facts::{Caller, Facts, Request};
+use crate::policy::facts::{Caller, Facts, Request, Unreadable};
 use crate::policy::id::Name;
 use crate::policy::operation::Method;
 use crate::policy::path::Path;
@@ -90,6 +90,9 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
         Ok(request) => request,
         Err(refusal) => return refused(None, refusal),
     };
+    if let Some(Unreadable { reason, detail }) = request.refused() {
+        return refused(Some(request), Refusal { reason, detail });
+    }
     let facts = Facts { caller: &question.caller, request: &request, at: question.at };
     let plan = match policy.plan(facts) {
         Ok(plan) => plan,

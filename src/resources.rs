@@ -83,13 +83,10 @@ fn resource(answer: &Answer) -> Result<Option<Read>, Unusable> {
     Ok(Some(Read { body: answer.body.clone(), etag }))
 }
 
-/// The path of the resource that a request is about: the request's own, or what its last segment is done to.
-pub fn path_of(is_parent: bool, path: &str) -> &str {
+/// The path of the resource that a request is about: its own, less as many segments as stand below the resource.
+pub fn path_of(above: usize, path: &str) -> &str {
     let path = path.strip_suffix('/').unwrap_or(path);
-    match is_parent {
-        false => path,
-        true => path.rsplit_once('/').map_or(path, |(parent, _)| parent),
-    }
+    (0..above).fold(path, |path, _| path.rsplit_once('/').map_or(path, |(parent, _)| parent))
 }
 
 #[cfg(test)]
@@ -98,15 +95,20 @@ mod tests {
 
     #[test]
     fn the_resource_is_what_the_request_is_about() {
-        for (is_parent, path, expected) in [
-            (true, "/v1/customers/c/carts/k/checkout", "/v1/customers/c/carts/k"),
-            (true, "/v1/customers/c/carts/k/checkout/", "/v1/customers/c/carts/k"),
-            (true, "/v1/customers/c/transfers/t/accept", "/v1/customers/c/transfers/t"),
-            (false, "/v1/customers/c/transfers/t", "/v1/customers/c/transfers/t"),
-            (false, "/v1/customers/c/subscriptions/s", "/v1/customers/c/subscriptions/s"),
-            (false, "/v1/customers/c/subscriptions/s/", "/v1/customers/c/subscriptions/s"),
+        for (above, path, expected) in [
+            (1, "/v1/customers/c/carts/k/checkout", "/v1/customers/c/carts/k"),
+            (1, "/v1/customers/c/carts/k/checkout/", "/v1/customers/c/carts/k"),
+            (1, "/v1/customers/c/transfers/t/accept", "/v1/customers/c/transfers/t"),
+            (
+                3,
+                "/v1/customers/c/subscriptions/s/azureEntitlements/e/reactivate",
+                "/v1/customers/c/subscriptions/s",
+            ),
+            (0, "/v1/customers/c/transfers/t", "/v1/customers/c/transfers/t"),
+            (0, "/v1/customers/c/subscriptions/s", "/v1/customers/c/subscriptions/s"),
+            (0, "/v1/customers/c/subscriptions/s/", "/v1/customers/c/subscriptions/s"),
         ] {
-            assert_eq!(path_of(is_parent, path), expected);
+            assert_eq!(path_of(above, path), expected);
         }
     }
 }

@@ -210,7 +210,7 @@ fn common(section: &Section<'_>, roles: &NameTable, facts: &mut PartnerFacts) ->
         kind,
         has_country: country.is_some(),
         has_region: region.is_some(),
-        has_mpn: section.node("mpn_id").or_else(|| section.node("mpn_ids")).is_some(),
+        has_mpn: false,
     });
     Some(Common {
         kind,
@@ -241,6 +241,7 @@ pub fn partner(reader: &Reader, node: &Node, roles: &NameTable, facts: &mut Part
     let mpn = mpn_ids.first().copied();
     if let Some(mpn) = mpn {
         facts.mpn_ids.insert(tenant, mpn);
+        facts.entries.last_mut().expect("an entry was noted").has_mpn = true;
     }
     Some(Partner { profile: Profile { tenant, mpn, kind, cloud, country, region, labels }, roles })
 }

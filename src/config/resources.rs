@@ -75,6 +75,14 @@ pub fn reads(
         }
         return None;
     };
+    let is_billed = |entry: &&PartnerEntry| entry.kind != PartnerKind::IndirectReseller;
+    if upstream.billing_partner.is_none() && partners.entries.iter().filter(is_billed).count() > 1 {
+        let message =
+            format!("reads are made as {}: what other partners are billed for is not read", &wanted.source);
+        let hint =
+            "`policy.unread_resellers` decides on it; or run one process for each billing partner".to_owned();
+        reader.warning(wanted.span, message, Some(hint));
+    }
     // Only the billing partner's own resellers come through another partner.
     let is_nameless = |entry: &&PartnerEntry| entry.kind == PartnerKind::IndirectReseller && !entry.has_mpn;
     let nameless: Vec<&PartnerEntry> = partners.entries.iter().filter(is_nameless).collect();

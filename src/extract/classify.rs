@@ -75,21 +75,31 @@ impl Body<'_> {
         if let Some(found) = strongest(whole.map(|at| self.by_shape(at))) {
             return found.reading;
         }
-        let mut found: Option<Candidate> = None;
+        let (mut found, mut wiped): (Option<Candidate>, Option<Candidate>) = (None, None);
         for (name, node) in self.members() {
             let Some(candidate) = self.listed(&open, name, node) else { return by_itself };
-            found = strongest(found.into_iter().chain([candidate]));
+            let strongest_of = if self.is_wiped(name, node) { &mut wiped } else { &mut found };
+            *strongest_of = strongest(strongest_of.take().into_iter().chain([candidate]));
         }
-        if let Some(found) = found {
+        let ignores_wiped =
+            |found: &Candidate| endpoint.shapes.get(found.order).is_some_and(|shape| shape.ignores_wiped);
+        let wiped = wiped.filter(|_| !found.as_ref().is_some_and(ignores_wiped));
+        if let Some(found) = strongest(found.into_iter().chain(wiped)) {
             return found.reading;
         }
-        if endpoint.replaces && self.resource.is_none() {
+        if self.resource.is_none() {
             return by_itself;
         }
-        // Nothing is asked, so that it weighs as little as any shape does.
+        // Nothing is changed, so that it weighs as little as any shape does.
         let idle = (0..open.len()).filter(|at| open[*at] && endpoint.shapes[*at].may_ask_nothing());
         let weakest = idle.min_by_key(|at| endpoint.shapes[*at].class).map(|at| self.by_shape(at));
         weakest.map_or(by_itself, |weakest| weakest.reading)
+    }
+
+    /// Whether a member is gone by this request: left out, or null, where that wipes it.
+    fn is_wiped(&self, name: &str, at: Option<usize>) -> bool {
+        let is_null = at.is_none_or(|at| self.document.node(at).value == Value::Null);
+        is_null && self.endpoint.wiped.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// The members that say something: those that are sent, or that differ from the resource, and those that are wiped.
@@ -136,6 +146,7 @@ impl Body<'_> {
         }
         let stands = |(name, allowed): &Member| {
             let member = self.document.member(0, name);
+            let member = member.filter(|at| !self.is_absent(self.document.node(*at)));
             member.is_some_and(|at| self.admits(allowed, self.document, at, None))
         };
         if !shape.when.iter().all(stands) {
@@ -248,6 +259,7 @@ impl Body<'_> {
         let billing = &self.sent.caller.billing;
         match (allowed, value) {
             (Allowed::Any, _) => true,
+            (Allowed::Scalar, value) => !matches!(value, Value::Object | Value::Array),
             (Allowed::OneOf(literals), _) => literals.iter().any(|literal| is_literal(literal, value)),
             (Allowed::Repeated, Value::Text(text)) => {
                 let path = self.sent.path;

@@ -17,7 +17,7 @@ use crate::extract::facts::{customer, lines_of, resellers_of};
 use crate::extract::json::{Document, Value};
 use crate::policy::Policy;
 use crate::policy::endpoint::Endpoint;
-use crate::policy::facts::Request;
+use crate::policy::facts::{Request, Unreadable};
 use crate::policy::operation::OperationId;
 use crate::policy::path::Path;
 use crate::policy::reason::Reason;
@@ -31,22 +31,36 @@ pub fn read_request(policy: &Policy, endpoint: &Endpoint, sent: &Sent<'_>) -> Re
         return Ok(Request {
             customer: customer(policy, endpoint, sent.path, None)?,
             unread: endpoint.reads,
+            may_be_weaker: endpoint.reads.is_some() && endpoint.reads_above == 0,
+            names_unseen: endpoint.names_unseen,
             ..Request::bare(endpoint.operation, endpoint.class)
         });
     }
     let document = Document::parse(sent.body).or_else(|why| refuse(Reason::InvalidBody, why.0))?;
     let customer = customer(policy, endpoint, sent.path, Some(&document))?;
     repeats_id(endpoint, sent.path, &document)?;
-    let (nodes, lines) = lines_of(policy, endpoint, &document)?;
-    let resellers = resellers_of(policy, endpoint, &document, &nodes)?;
-    let names_reseller = !resellers.is_empty();
+    let read = lines_of(policy, endpoint, &document)
+        .and_then(|(nodes, lines)| Ok((lines, resellers_of(policy, endpoint, &document, &nodes)?)));
+    // What ends or administers is not held up by what counts for nothing in it.
+    let unreadable = read.as_ref().err().map(|why| Unreadable { reason: why.reason, detail: why.detail });
+    let (lines, resellers) = read.unwrap_or_default();
+    let names_reseller = !resellers.is_empty() || unreadable.is_some();
     let body = Body { endpoint, sent, document: &document, names_reseller, resource: None };
     let Reading { operation, class, notice, wants_resource } = body.read();
     let unread = endpoint.reads.filter(|_| wants_resource);
-    // What is done to something below shows nothing of it, however that is read.
-    let may_be_weaker = unread.is_some() && !endpoint.reads_parent;
-    let bare = Request::bare(operation, class);
-    Ok(Request { customer, lines, resellers, unread, may_be_weaker, notice, ..bare })
+    // What is done below something shows itself what it is.
+    let may_be_weaker = unread.is_some() && endpoint.reads_above == 0;
+    Ok(Request {
+        customer,
+        lines,
+        resellers,
+        unread,
+        may_be_weaker,
+        names_unseen: endpoint.names_unseen && class.is_gated(),
+        unreadable,
+        notice,
+        ..Request::bare(operation, class)
+    })
 }
 
 /// A body that names another resource than its path has two readings, as one that names another customer.

@@ -56,39 +56,54 @@ pub fn enrich(
     if let Some(customer) = request.customer {
         customer_of_body(policy, &there, customer)?;
     }
-    let (nodes, lines) = lines_of(policy, endpoint, &there)?;
-    let mut places = reseller_nodes(policy, endpoint, &there, &nodes)?;
-    let resellers = resellers_at(&there, places.clone(), &nodes)?;
+    let named = lines_of(policy, endpoint, &there).and_then(|(nodes, lines)| {
+        let places = reseller_nodes(policy, endpoint, &there, &nodes)?;
+        Ok((resellers_at(&there, places.clone(), &nodes)?, places, lines))
+    });
     let is_callers = |named: &NamedReseller| policy.names(&sent.caller.partner, named.id);
-    if sent.caller.is_reseller() && !resellers.iter().any(is_callers) {
+    let names_caller = named.as_ref().is_ok_and(|(resellers, ..)| resellers.iter().any(is_callers));
+    if sent.caller.is_reseller() && !names_caller {
         return Err(Unusable::Stranger);
     }
     let read = Request { read: Some(kind), unread: None, ..request.clone() };
-    if endpoint.reads_parent {
+    if endpoint.reads_above > 0 {
+        let (resellers, _, lines) = named?;
         if lines.is_empty() && kind == Resource::Cart {
             return Err(Unusable::Unreadable("it holds no line"));
         }
-        return Ok(Enriched { request: with_lines(read, lines, resellers)?, etag: None });
+        // What is done below a subscription says itself what it buys, and the subscription for whom.
+        let request = match kind {
+            Resource::Subscription => {
+                let whole = resellers.into_iter().map(|named| NamedReseller { line: None, ..named });
+                with_lines(read, Vec::new(), whole.collect())?
+            }
+            _ => with_lines(read, lines, resellers)?,
+        };
+        return Ok(Enriched { request, etag: None });
     }
-    let document = Document::parse(sent.body).map_err(|why| Unusable::Unreadable(why.0))?;
+    let body = if sent.body.is_empty() { b"{}" } else { sent.body };
+    let document = Document::parse(body).map_err(|why| Unusable::Unreadable(why.0))?;
     let etag = etag.filter(|etag| is_one_version(etag)).map(str::to_owned).or_else(|| etag_within(&there));
     // The source and the target of a transfer never change, and it has no versions.
     let etag = etag.filter(|_| kind != Resource::Transfer);
-    let read = match etag.is_some() || kind == Resource::Transfer {
+    let lines_there = named.as_ref().map_or(&[][..], |(_, _, lines)| lines);
+    let resource = classify::Resource { document: &there, lines: lines_there };
+    let names_there = named.as_ref().map_or(true, |(resellers, ..)| !resellers.is_empty());
+    let names_reseller = names_there || !request.resellers.is_empty();
+    let body = Body { endpoint, sent, document: &document, names_reseller, resource: Some(resource) };
+    let Reading { operation, class, notice, .. } = body.read();
+    // A difference that may be gone before it is acted on makes nothing weaker.
+    let is_held = etag.is_some() || kind == Resource::Transfer;
+    let read = match is_held || class > read.class {
+        true => Request { operation, class, notice, ..read },
         false => read,
-        true => {
-            let resource = classify::Resource { document: &there, lines: &lines };
-            let names_reseller = !request.resellers.is_empty();
-            let body = Body { endpoint, sent, document: &document, names_reseller, resource: Some(resource) };
-            let Reading { operation, class, notice, .. } = body.read();
-            Request { operation, class, notice, ..read }
-        }
     };
     if !read.class.is_gated() {
         return Ok(Enriched { request: read, etag });
     }
+    let (_, mut places, lines) = named?;
     // Place by place: whoever is replaced in one may stand in another.
-    places.retain(|place| !is_replaced(&document, &there.pointer(*place)));
+    places.retain(|place| !is_replaced(&document, &there, *place));
     let kept = resellers_at(&there, places, &[])?;
     Ok(Enriched { request: with_lines(read, lines, kept)?, etag })
 }
@@ -151,16 +166,17 @@ fn both(sent: &Product, there: &Product) -> Product {
 
 /// Whether a request puts another reseller in the place of one that its resource names. To leave a member out, or to
 /// send nothing in it, takes nobody away; nor does a list, in which places have no names.
-fn is_replaced(sent: &Document<'_>, at: &str) -> bool {
-    let mut node = 0;
-    for step in at.split('/').skip(1) {
-        let name = step.replace("~1", "/").replace("~0", "~");
-        match sent.member(node, &name) {
-            Some(member) => node = member,
-            None => return false,
+fn is_replaced(sent: &Document<'_>, there: &Document<'_>, place: usize) -> bool {
+    fn counterpart(sent: &Document<'_>, there: &Document<'_>, place: usize) -> Option<usize> {
+        if place == 0 {
+            return Some(0);
         }
+        let node = there.node(place);
+        let parent = node.parent as usize;
+        let is_named = there.node(parent).value == Value::Object;
+        sent.member(counterpart(sent, there, parent).filter(|_| is_named)?, &node.key)
     }
-    !is_empty(&sent.node(node).value)
+    counterpart(sent, there, place).is_some_and(|node| !is_empty(&sent.node(node).value))
 }
 
 fn etag_within(there: &Document<'_>) -> Option<String> {

@@ -19,14 +19,14 @@ pub struct Endpoint {
     pub nulls_absent: bool,
     /// The top-level member that repeats the last segment of the path.
     pub repeats_id: Option<String>,
-    /// Whether its requests say all of a resource (PUT), so that what is left out is changed too.
-    pub replaces: bool,
     /// Where it finds its facts.
     pub locations: Locations,
     /// The resource that would have to be read to know more.
     pub reads: Option<Resource>,
-    /// Whether that resource is what the path's last segment is done to (POST), not what the path names.
-    pub reads_parent: bool,
+    /// How many of the path's last segments stand below that resource; none where the path names it.
+    pub reads_above: usize,
+    /// Whether it is about something that may name resellers and can not be read.
+    pub names_unseen: bool,
     /// What changes are, once the resource is read, beside what shapes say.
     pub changes: Vec<Changes>,
     /// Members of the resource that are gone when they are left out.

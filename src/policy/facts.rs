@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::policy::agreement::{Cloud, Failure, PartnerIds, Region, named_enum};
 use crate::policy::id::{Guid, MpnId, PartnerRef};
 use crate::policy::operation::{Class, OperationId, Resource};
+use crate::policy::reason::Reason;
 use crate::policy::role::NameSet;
 use crate::policy::shape::Notice;
 
@@ -132,6 +133,15 @@ pub struct NamedReseller {
     pub line: Option<u16>,
 }
 
+/// Why something of a request can not be read; the detail holds nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The reason of its refusal.
+    pub reason: Reason,
+    /// What was found.
+    pub detail: &'static str,
+}
+
 /// What a request says, once it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -153,6 +163,10 @@ pub struct Request {
     pub unread_because: Option<Failure>,
     /// Whether its resource could show that it is weaker than it is taken for.
     pub may_be_weaker: bool,
+    /// Whether it is about something that may name resellers and can not be read here.
+    pub names_unseen: bool,
+    /// Why its lines or resellers can not be read: it is refused for that where they count.
+    pub unreadable: Option<Unreadable>,
     /// What its caller is told of it beside what rules find.
     pub notice: Option<Notice>,
 }
@@ -170,13 +184,21 @@ impl Request {
             unread: None,
             unread_because: None,
             may_be_weaker: false,
+            names_unseen: false,
+            unreadable: None,
             notice: None,
         }
     }
 
-    /// Whether it may buy more than its lines show, because what it is about was not read.
+    /// Whether it may buy more than its lines show, because what it is about was not read. What is done to a subscription
+    /// below it says itself what it buys.
     pub fn may_hold_more(&self) -> bool {
-        self.unread.is_some()
+        self.unread.is_some_and(|resource| self.may_be_weaker || resource != Resource::Subscription)
+    }
+
+    /// Why it has to be refused: what counts of it can not be read.
+    pub fn refused(&self) -> Option<Unreadable> {
+        self.unreadable.filter(|_| self.class.is_gated())
     }
 
     /// Why it is not known whom the request names beside those it shows.
@@ -186,7 +208,8 @@ impl Request {
 
     /// Whether nobody reads whom it may name. The resellers of a cart were judged when it was written.
     pub fn resellers_never_read(&self) -> bool {
-        self.unread_because.is_none() && self.unread.is_some_and(|resource| resource != Resource::Cart)
+        let is_unread = self.unread.is_some_and(|resource| resource != Resource::Cart);
+        self.names_unseen || (self.unread_because.is_none() && is_unread)
     }
 
     /// Why it is not known that the request is as strong as it is taken for: what it is compared with could not be read.

@@ -18,6 +18,9 @@ impl Policy {
     /// The rules that apply to a request and the statuses a decision on it needs.
     pub fn plan<'a>(&'a self, facts: Facts<'a>) -> Result<Plan<'a>, Reason> {
         let request = facts.request;
+        if let Some(unreadable) = request.refused() {
+            return Err(unreadable.reason);
+        }
         let candidates = &self.rules_of[request.operation.index()];
         let mut plan = Plan {
             policy: self,

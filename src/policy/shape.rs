@@ -14,6 +14,8 @@ pub enum Allowed {
     Any,
     /// One of these texts (compared without regard to case), numbers (compared by value) or literals such as `false`.
     OneOf(Vec<String>),
+    /// A text, a number, `true` or `false`: nothing that could hold more.
+    Scalar,
     /// The text of one of the path's segments.
     Repeated,
     /// An id of the billing partner.
@@ -76,6 +78,8 @@ pub struct Shape {
     pub not_products: NameSet,
     /// How it is taken where its resource was not read.
     pub unread: Unread,
+    /// Whether what it leaves out, and so wipes, matters nothing beside it.
+    pub ignores_wiped: bool,
     /// Whether it is closed to callers that are resellers and to bodies that name one.
     pub no_reseller: bool,
     /// What the caller is told.

@@ -10,7 +10,7 @@ use crate::policy::Drafts;
 use crate::policy::agreement::Failure;
 use crate::policy::decision::Decision;
 use crate::policy::endpoint::Endpoint;
-use crate::policy::facts::{Facts, Request};
+use crate::policy::facts::{Facts, Request, Unreadable};
 use crate::policy::operation::Resource;
 use crate::policy::path::{Path, without_empty_segments};
 use crate::policy::reason::Reason;
@@ -23,7 +23,7 @@ pub enum Ended {
     /// It can not be judged.
     Refused(Refusal),
     /// Its caller may not make it, whatever else it turns out to be.
-    Denied(Decision, Request),
+    Denied(Box<(Decision, Request)>),
 }
 
 /// What is known of a request before its resource is read.
@@ -57,17 +57,17 @@ impl Passage {
         let request =
             extract::read_request(&self.snapshot.policy, endpoint, &sent).map_err(Ended::Refused)?;
         if request.unread.is_none() {
-            return Ok(request);
+            return readable(request);
         }
         // Who may not ask causes no reading, nor does what can change no verdict.
         match self.before_reading(endpoint, &request, identified) {
-            BeforeReading::Denied(decision) => Err(Ended::Denied(decision, request)),
-            BeforeReading::Idle => Ok(request),
+            BeforeReading::Denied(decision) => Err(Ended::Denied(Box::new((decision, request)))),
+            BeforeReading::Idle => readable(request),
             BeforeReading::Wanted => {
                 let raw = without_empty_segments(raw);
                 // On the heap: few requests have to wait for it.
                 let read = Box::pin(self.enrich(headers, endpoint, &raw, &sent, request));
-                read.await.map_err(Ended::Refused)
+                read.await.map_err(Ended::Refused).and_then(readable)
             }
         }
     }
@@ -118,7 +118,7 @@ impl Passage {
         // What is read and what is looked up have one deadline.
         self.waits_since.set(Some(started.mono));
         let patience = self.snapshot.freshness.deadline;
-        let target = path_of(endpoint.reads_parent, path).to_owned();
+        let target = path_of(endpoint.reads_above, path).to_owned();
         let read = resources.read(target, caller.partner.tenant, patience).await;
         let enriched = read.map_err(Unread::Failed).and_then(|read| {
             let policy = &self.snapshot.policy;
@@ -140,7 +140,8 @@ impl Passage {
                 return Ok(request);
             }
             // It may be nobody's business what was found there.
-            Err(_) if caller.is_reseller() => Failure::Source,
+            // Nor does `on_unknown: allow` open for what is withheld from it.
+            Err(_) if caller.is_reseller() => Failure::Unavailable,
             Err(Unread::Unusable(Unusable::Refused(refusal))) => return Err(refusal),
             Err(Unread::Unusable(why)) => {
                 let (resource, why) = (kind.as_str(), format!("{why:?}"));
@@ -150,6 +151,14 @@ impl Passage {
             Err(Unread::Failed(failure)) => failure,
         };
         Ok(Request { unread_because: Some(failure), ..request })
+    }
+}
+
+/// A request whose lines and resellers can be read, or need not be.
+fn readable(request: Request) -> Result<Request, Ended> {
+    match request.refused() {
+        None => Ok(request),
+        Some(Unreadable { reason, detail }) => Err(Ended::Refused(Refusal { reason, detail })),
     }
 }
 

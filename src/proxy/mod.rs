@@ -175,7 +175,8 @@ impl Passage {
                 let request = match read {
                     Ok(request) => request,
                     Err(Ended::Refused(refusal)) => return self.refuse(&parts, refusal, known),
-                    Err(Ended::Denied(decision, request)) => {
+                    Err(Ended::Denied(denied)) => {
+                        let (decision, request) = *denied;
                         let operation = Some(request.operation);
                         let known = Known { operation, request: Some(&request), ..known };
                         return self.deny(&parts.headers, &decision, known);

@@ -312,9 +312,149 @@ fn a_transfer_that_can_not_be_read_is_not_denied_but_not_known() {
     assert_eq!(said(&accept), is(403, "agreement_missing"), "{accept:?}");
 }
 
+#[test]
+fn what_is_done_below_a_subscription_asks_whom_that_names() {
+    let stage = center(PLENTY, "");
+    let path = subscription_path(CUSTOMER);
+    let more = json!({ "toCatalogItemId": LICENCE, "quantity": 500 });
+    for (below, body) in [
+        ("transitions", more),
+        ("upgrades", json!({ "targetOffer": { "id": LICENCE } })),
+        ("conversions", json!({ "targetOfferId": LICENCE, "quantity": 500 })),
+        ("azureEntitlements/e1/reactivate", Value::Null),
+    ] {
+        for (reseller, denied) in [(SIGNED, false), (UNSIGNED, true)] {
+            let there = subscription(json!({ "partnerId": reseller }));
+            stage.standin.set_resource(&path, there, Some(ETAG));
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            let answer = stage.send("POST", &format!("{path}/{below}"), &[], body.as_bytes());
+            assert_eq!(said(&answer).1 == "agreement_missing", denied, "{below} {reseller}: {answer:?}");
+            if denied {
+                assert_eq!(answer.json()["code"], 900_123, "{below}: {answer:?}");
+            }
+        }
+        stage.standin.fault("GET", "/subscriptions/", "status=500", None);
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = stage.send("POST", &format!("{path}/{below}"), &[], body.as_bytes());
+        assert_eq!(said(&answer), is(503, "agreement_unknown"), "{below}: {answer:?}");
+        stage.standin.clear_faults();
+    }
+    // A migration names its subscription in the body: nobody reads it, and the policy decides.
+    for (setting, status) in [("notice", 201), ("deny", 409)] {
+        let extra = format!("policy: {{ unread_resellers: {setting} }}\n");
+        let stage = center_with(PLENTY, "", &extra, |text| text);
+        let migration = format!("/v1/customers/{CUSTOMER}/migrations/newcommerce");
+        let body = b"{\"currentSubscriptionId\":\"s1\",\"quantity\":5}";
+        assert_eq!(stage.send("POST", &migration, &[], body).status, status, "{setting}");
+    }
+}
+
+#[test]
+fn what_ends_is_not_held_up_by_what_counts_for_nothing_in_it() {
+    let stage = center(PLENTY, "");
+    let party = unsigned(1);
+    let path = subscription_path(&party);
+    let scheduled = json!({
+        "scheduledNextTermInstructions": { "quantity": 8 }, "scheduledActions": { "actionType": "renew" },
+    });
+    let ended = |changes: Value| {
+        let mut body = subscription(json!({ "status": "suspended" }));
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        body
+    };
+    for (there, body) in [
+        (&scheduled, ended(json!({}))),
+        (&scheduled, ended(json!({ "scheduledNextTermInstructions": null, "status": "deleted" }))),
+        (&scheduled, json!({ "status": "suspended", "scheduledNextTermInstructions": null })),
+        (
+            &json!({ "actions": ["Edit"], "billingCycleEndDate": "2026-12-01" }),
+            ended(json!({ "actions": [] })),
+        ),
+        (&json!({ "partnerId": "0" }), ended(json!({ "partnerId": "0" }))),
+        (
+            &json!({ "additionalPartnerIdsOnRecord": UNSIGNED }),
+            ended(json!({ "additionalPartnerIdsOnRecord": UNSIGNED })),
+        ),
+        (&json!({ "nextChargeInstructions": [] }), ended(json!({ "nextChargeInstructions": [] }))),
+    ] {
+        stage.standin.set_resource(&path, subscription(there.clone()), Some(ETAG));
+        let answer = patch(&stage, &path, &body);
+        assert_eq!(
+            (decided(&stage).0.as_str(), answer.status),
+            ("subscription.suspend", 200),
+            "{there} {body}: {answer:?}"
+        );
+    }
+    for (path, body) in [
+        (
+            format!("/v1/customers/{party}/transfers/t1"),
+            json!({ "status": "Cancel", "partnerOnRecord": "none" }),
+        ),
+        (
+            order_path(&party),
+            json!({ "status": "cancelled", "lineItems": vec![json!({ "lineItemNumber": 1 }); 301] }),
+        ),
+    ] {
+        let answer = patch(&stage, &path, &body);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    // What buys is refused for the same.
+    let bought = patch(&stage, &subscription_path(CUSTOMER), &json!({ "quantity": 6, "partnerId": "0" }));
+    assert_eq!(said(&bought), is(400, "invalid_reseller"), "{bought:?}");
+    // Nor is anything hidden in a member that is a text.
+    for hidden in [
+        json!({ "scheduledActions": { "actionType": "cancel", "scheduleType": { "quantity": 500 } } }),
+        json!({ "status": "suspended", "friendlyName": { "quantity": 500 } }),
+    ] {
+        stage.standin.set_resource(&path, subscription(json!({})), Some(ETAG));
+        assert_eq!(said(&patch(&stage, &path, &hidden)), is(403, "agreement_missing"), "{hidden}");
+    }
+}
+
+#[test]
+fn without_a_version_a_comparison_makes_nothing_weaker_but_may_make_it_stronger() {
+    let stage = center(PLENTY, "");
+    let party = unsigned(1);
+    let path = subscription_path(&party);
+    for (there, body, name) in [
+        (
+            json!({ "scheduledActions": { "actionType": "cancel" } }),
+            json!({ "friendlyName": "x" }),
+            "subscription.schedule",
+        ),
+        (json!({}), json!({ "friendlyName": "x" }), "subscription.rename"),
+        (json!({}), json!({ "friendlyName": "x", "quantity": 5 }), "subscription.update"),
+    ] {
+        let mut there = subscription(there);
+        there.as_object_mut().unwrap().remove("attributes");
+        stage.standin.set_resource(&path, there, None);
+        patch(&stage, &path, &body);
+        assert_eq!(decided(&stage).0, name, "{body}");
+    }
+}
+
+#[test]
+fn what_is_withheld_from_a_reseller_opens_nothing() {
+    let stage = provider_with("policy:\n  rules:\n    - { name: reseller-mpa, on_unknown: allow }\n");
+    let agent = agent_of(&stage, RESELLER);
+    let path = subscription_path(CUSTOMER);
+    let raise = |what: &str| {
+        let answer = stage.send("PATCH", &path, &[("Authorization", &agent)], b"{\"quantity\":500}");
+        assert_eq!(said(&answer), is(503, "agreement_unknown"), "{what}: {answer:?}");
+    };
+    stage.standin.set_resource(&path, subscription(json!({ "partnerId": UNSIGNED })), Some(ETAG));
+    raise("another's");
+    stage.standin.fault("GET", "/subscriptions/", "status=429", None);
+    raise("told to wait");
+}
+
 /// A gateway of a provider that a reseller calls.
 fn provider() -> Stage {
-    center_with(PLENTY, "deadline: 3s", "", |text| {
+    provider_with("")
+}
+
+fn provider_with(extra: &str) -> Stage {
+    center_with(PLENTY, "deadline: 3s", extra, |text| {
         let reseller = format!(
             "  known:\n    - {{ tenant: {RESELLER}, kind: indirect_reseller, mpn_id: \"{SIGNED}\", mpn_ids: [\"4847384\"] }}\n"
         );

@@ -199,11 +199,43 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "operations: [{ name: overage.update, shapes: [{ name: overage.stop, class: wind_down, members: { a: any }, resource: { b: [c] } }] }]  ",
         "says what it is `unread`",
     ),
+    (
+        MODE,
+        "operations: [{ name: subscription.update, shapes: [{ name: subscription.suspend, class: wind_down, members: { status: [off], Status: any } }] }]  ",
+        "letter case does not matter",
+    ),
+    (
+        MODE,
+        "operations: [{ name: overage.update, shapes: [{ name: overage.stop, class: wind_down, members: { a: any }, resource: { b: [c] }, unread: holds }] }]  ",
+        "a shape asks a resource that is not read",
+    ),
+    (
+        MODE,
+        "operations: [{ name: subscription.update, shapes: [{ name: subscription.suspend, class: wind_down, members: { status: [] } }] }]  ",
+        "the list is empty",
+    ),
+    (
+        MODE,
+        "operations: [{ name: subscription.update, shapes: [{ name: subscription.suspend, class: wind_down, members: { a: { without: [] } } }] }]  ",
+        "the list is empty",
+    ),
+    (
+        MODE,
+        "operations: [{ name: subscription.update, shapes: [{ name: subscription.suspend, class: wind_down, members: { a: { each: { b: any }, required: [c] } } }] }]  ",
+        "is required, but not one of `each`",
+    ),
+    (
+        MODE,
+        "operations: [{ name: transfer.withdraw, class: purchase, reads: transfer }]  ",
+        "what `reads` names stands in one place",
+    ),
+    (MODE, "operations: [{ name: order.update, reads: cart }]  ", "a cart is read for what is done below it"),
+    (MODE, "operations: [{ name: order.update, reads_above: 2 }]  ", "`reads_above` has nothing to count"),
     (MODE, "operations: [{ name: overage.update, repeats_id: id }]  ", "`repeats_id` has nothing to repeat"),
     (
         MODE,
         "operations: [{ name: overage.update, neutral: { a: sometimes } }]  ",
-        "expected `any`, `same`, `billing_partner`, `another_partner`",
+        "expected `any`, `scalar`, `same`, `billing_partner`, `another_partner`",
     ),
     (MODE, "operations: [{ name: order.update, reads: basket }]  ", "expected one of `cart`"),
     (
@@ -279,6 +311,8 @@ fn resellers_that_nobody_reads_or_nobody_can_tell_are_warned_of() {
         (&direct, "are not read", false),
         (&good, "are not read", false),
         (&without.replacen(MODE, "unread_resellers: deny  ", 1), "are not read", false),
+        (&good, "what other partners are billed for is not read", true),
+        (&billed, "what other partners are billed for is not read", false),
         (&billed, "1 reseller has no `mpn_id`", false),
         (&billed.replacen(KNOWN, &format!("{KNOWN}{NAMELESS}"), 1), "1 reseller has no `mpn_id`", true),
         (

@@ -10,6 +10,7 @@ use crate::policy::endpoint::{CustomerAt, Endpoint, Locations};
 use crate::policy::learning::Learning;
 use crate::policy::operation::{Class, Method, Operation, OperationId, Resource};
 use crate::policy::router::{Router, Segment, parse_template};
+use crate::policy::shape::Shape;
 
 /// Operations, endpoints and routes while they are read.
 pub struct Operations<'n> {
@@ -78,6 +79,8 @@ impl<'n> Operations<'n> {
             let names: Vec<&str> = Resource::ALL.iter().map(|resource| resource.as_str()).collect();
             reader.choice(node, Resource::parse, &names)
         });
+        let reads_above = section.get("reads_above", |node| reader.number(node, 1..=8));
+        let names_unseen = section.get("names_unseen", |node| reader.flag(node));
         let body = section.get("body", |node| {
             let parse = |text: &str| match text {
                 "required" => Some(true),
@@ -96,12 +99,28 @@ impl<'n> Operations<'n> {
 
         let (name, routes, class) = (name?, routes?, class?);
         let operation = self.listed.add(reader, node, name, class)?;
+        let repeats_nothing = repeats_id.as_ref().is_some_and(String::is_empty);
         let names_resource =
             |(_, template): &(Method, Vec<Segment>)| matches!(template.last(), Some(Segment::Parameter(_)));
-        if repeats_id.is_some() && !routes.iter().all(names_resource) {
+        if repeats_id.is_some() && (repeats_nothing || !routes.iter().all(names_resource)) {
             let hint = "only a path that ends in a parameter names the resource".to_owned();
             reader.error(node.span, "`repeats_id` has nothing to repeat", Some(hint));
         }
+        let methods = |wanted: &[Method]| routes.iter().all(|(method, _)| wanted.contains(method));
+        let is_done_below = methods(&[Method::Post]);
+        if reads.is_some() && !is_done_below && !methods(&[Method::Patch, Method::Put]) {
+            let hint = "either `POST` to something below it, or `PATCH` and `PUT` of itself".to_owned();
+            reader.error(node.span, "what `reads` names stands in one place", Some(hint));
+        }
+        if reads == Some(Resource::Cart) && !is_done_below {
+            reader.error(node.span, "a cart is read for what is done below it, with `POST`", None);
+        }
+        let shortest = routes.iter().map(|(_, template)| template.len()).min().unwrap_or(0);
+        if reads_above.is_some_and(|above| !is_done_below || reads.is_none() || above >= shortest) {
+            let hint = "how many segments of a `POST` stand below what `reads` names".to_owned();
+            reader.error(node.span, "`reads_above` has nothing to count", Some(hint));
+        }
+        let reads_above = if is_done_below { reads_above.unwrap_or(1) } else { 0 };
         let customer = match customer_node {
             None => customer_of(reader, node, &routes, class)?,
             Some(node) => match &node.value {
@@ -122,6 +141,11 @@ impl<'n> Operations<'n> {
         {
             let hint = "add `reads: subscription`".to_owned();
             reader.error(node.span, "changes show only beside what is there", Some(hint));
+        }
+        let asks_resource = shapes.iter().any(Shape::asks_resource);
+        if reads.is_none() && asks_resource {
+            let hint = "add `reads` with the resource that it asks".to_owned();
+            reader.error(node.span, "a shape asks a resource that is not read", Some(hint));
         }
         if let Some(node) = learns_node
             && let Some(learning) = learning::learning(reader, node, &customer)
@@ -151,10 +175,10 @@ impl<'n> Operations<'n> {
             neutral: neutral.unwrap_or_default(),
             nulls_absent: nulls.unwrap_or(false),
             repeats_id,
-            replaces: routes.iter().any(|(method, _)| *method == Method::Put),
             locations,
             reads,
-            reads_parent: routes.iter().all(|(method, _)| *method == Method::Post),
+            reads_above,
+            names_unseen: names_unseen.unwrap_or(false),
             changes,
             wiped: wiped.unwrap_or_default(),
             read_only: read_only.unwrap_or_default(),
@@ -190,10 +214,10 @@ impl<'n> Operations<'n> {
             neutral: Vec::new(),
             nulls_absent: false,
             repeats_id: None,
-            replaces: false,
             locations: Locations::of_customer(customer),
             reads: None,
-            reads_parent: false,
+            reads_above: 0,
+            names_unseen: false,
             changes: Vec::new(),
             wiped: Vec::new(),
             read_only: Vec::new(),

@@ -11,8 +11,9 @@ use crate::policy::role::NameSet;
 use crate::policy::shape::{Allowed, Change, Changes, Member, Notice, Objects, Shape, Unread};
 
 /// Words that stand for values of members.
-const WORDS: [(&str, Allowed); 4] = [
+const WORDS: [(&str, Allowed); 5] = [
     ("any", Allowed::Any),
+    ("scalar", Allowed::Scalar),
     ("same", Allowed::Repeated),
     ("billing_partner", Allowed::BillingPartner),
     ("another_partner", Allowed::AnotherPartner),
@@ -40,6 +41,14 @@ pub fn shape(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Cla
         Value::Text(text) if text == "by_policy" => Some(reactivation),
         _ => reader.choice(node, Unread::parse, &["holds", "notice", "strict", "by_policy"]),
     });
+    let wiped = section.get("wiped", |node| {
+        let parse = |text: &str| match text {
+            "ignored" => Some(true),
+            "counted" => Some(false),
+            _ => None,
+        };
+        reader.choice(node, parse, &["counted", "ignored"])
+    });
     let no_reseller = section.get("no_reseller", |node| reader.flag(node));
     let notice = section.get("notice", |node| reader.choice(node, Notice::parse, &["extension"]));
     section.finish();
@@ -60,6 +69,7 @@ pub fn shape(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Cla
         resource: resource.unwrap_or_default(),
         not_products: not_products.unwrap_or(NameSet::EMPTY),
         unread: unread.unwrap_or(Unread::Holds),
+        ignores_wiped: wiped.unwrap_or(false),
         no_reseller: no_reseller.unwrap_or(false),
         notice,
     };
@@ -132,8 +142,12 @@ fn weaker(
 }
 
 fn members(names: ShapeNames<'_>, reader: &Reader, node: &Node) -> Option<Vec<Member>> {
-    let mut members = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     for (key, value) in reader.map(node)? {
+        if members.iter().any(|(known, _)| known.eq_ignore_ascii_case(&key.text)) {
+            let message = format!("`{}` is there already: letter case does not matter", key.text);
+            reader.error(key.span, message, None);
+        }
         members.push((key.text.clone(), allowed(names, reader, value)?));
     }
     if members.is_empty() {
@@ -154,7 +168,12 @@ fn allowed(names: ShapeNames<'_>, reader: &Reader, value: &Node) -> Option<Allow
             }
             word.map(|(_, allowed)| allowed.clone())
         }
-        Value::List(_) => Some(Allowed::OneOf(reader.list(value, |item| literal(reader, item))?)),
+        Value::List(items) => {
+            if items.is_empty() {
+                reader.error(value.span, "the list is empty: nothing would be one of it", None);
+            }
+            Some(Allowed::OneOf(reader.list(value, |item| literal(reader, item))?))
+        }
         Value::Map(_) if value.get("list").is_some() => {
             let section = reader.section(value)?;
             let name = section.require("list", |node| {
@@ -173,6 +192,9 @@ fn allowed(names: ShapeNames<'_>, reader: &Reader, value: &Node) -> Option<Allow
             let section = reader.section(value)?;
             let names = section.require("without", |node| reader.list(node, |item| reader.text(item)));
             section.finish();
+            if names.as_ref().is_some_and(Vec::is_empty) {
+                reader.error(value.span, "the list is empty: `any` says the same", None);
+            }
             names.map(Allowed::Without)
         }
         _ => {
@@ -181,7 +203,12 @@ fn allowed(names: ShapeNames<'_>, reader: &Reader, value: &Node) -> Option<Allow
             let required = section.get("required", |node| reader.list(node, |item| reader.text(item)));
             let key = section.get("key", |node| reader.text(node));
             section.finish();
-            Some(Allowed::Objects(Objects { members: each?, required: required.unwrap_or_default(), key }))
+            let (each, required) = (each?, required.unwrap_or_default());
+            let is_listed = |name: &String| each.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+            if let Some(name) = required.iter().find(|name| !is_listed(name)) {
+                reader.error(value.span, format!("`{name}` is required, but not one of `each`"), None);
+            }
+            Some(Allowed::Objects(Objects { members: each, required, key }))
         }
     }
 }
