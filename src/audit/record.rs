@@ -56,7 +56,7 @@ pub struct DecisionParts<'a> {
     pub found: &'a dyn Fn() -> Option<Found<'a>>,
 }
 
-/// What the token of a denied request says, where that helps to see why it was denied.
+/// The parts of a denied request's token that help to see why it was denied.
 #[derive(Clone, Debug, Default)]
 pub struct Found<'a> {
     /// The tenant that it proves and that no entry lists.
@@ -73,7 +73,7 @@ pub struct Found<'a> {
     pub unmatched: Vec<String>,
     /// The roles that would do.
     pub accepted: Vec<&'a str>,
-    /// Whether its token leaves a role claim out.
+    /// True where its token leaves a role claim out.
     pub incomplete: bool,
 }
 
@@ -273,7 +273,7 @@ pub struct OutcomeRecord<'a> {
     pub orders: &'a [String],
     /// Why there is no answer.
     pub failure: Option<&'static str>,
-    /// Whether the answer reached its end.
+    /// True where the answer reached its end.
     pub complete: bool,
     /// From the verdict to the end of the answer, in microseconds.
     pub duration_us: u64,

@@ -12,13 +12,13 @@ use crate::policy::shape::{Allowed, Change, Changes, Member, Notice, Objects, Sh
 
 /// A body with what its members are held against.
 pub struct Body<'a> {
-    /// How its requests are read.
+    /// Its endpoint.
     pub endpoint: &'a Endpoint,
     /// The request that it came with.
     pub sent: &'a Sent<'a>,
     /// The body.
     pub document: &'a Document<'a>,
-    /// Whether it names a reseller anywhere.
+    /// True where it names a reseller anywhere.
     pub names_reseller: bool,
     /// The resource that it is about, once it is read.
     pub resource: Option<Resource<'a>>,
@@ -33,16 +33,16 @@ pub struct Resource<'a> {
     pub lines: &'a [Line],
 }
 
-/// What a request is.
+/// The operation that a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The operation.
     pub operation: OperationId,
     /// The class.
     pub class: Class,
-    /// What the caller is told of it.
+    /// The notice that its caller gets.
     pub notice: Option<Notice>,
-    /// Whether the resource could show that it is something else.
+    /// True where the resource could show that it is something else.
     pub wants_resource: bool,
 }
 
@@ -54,7 +54,7 @@ struct Candidate {
 }
 
 impl Body<'_> {
-    /// What the request is.
+    /// Classifies the request.
     ///
     /// Every member that says something is listed by a shape, or else by a change; one that nothing lists makes it what
     /// the endpoint is by itself, which is at least as strong as any of them. Of what is listed the strongest holds: but
@@ -96,7 +96,7 @@ impl Body<'_> {
         weakest.map_or(by_itself, |weakest| weakest.reading)
     }
 
-    /// Whether a member is gone by this request: left out, or null, where that wipes it.
+    /// True where a member is gone by this request: left out, or null, where that wipes it.
     fn is_wiped(&self, name: &str, at: Option<usize>) -> bool {
         let is_null = at.is_none_or(|at| self.document.node(at).value == Value::Null);
         is_null && self.endpoint.wiped.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -125,7 +125,7 @@ impl Body<'_> {
         sent.chain(wiped)
     }
 
-    /// Whether a top-level member counts as left out: a null, where nulls are that. In a merge patch a null removes the
+    /// True where a top-level member counts as left out: a null, where nulls are that. In a merge patch a null removes the
     /// member (RFC 7396 section 1), and so does one whose leaving out does.
     fn is_absent(&self, node: &Node<'_>) -> bool {
         node.value == Value::Null
@@ -139,7 +139,7 @@ impl Body<'_> {
         listed.is_some_and(|(_, allowed)| self.admits(allowed, self.document, at, None))
     }
 
-    /// Whether a shape may cover anything of this body.
+    /// True where a shape may cover anything of this body.
     fn opens(&self, shape: &Shape) -> bool {
         if shape.no_reseller && (self.names_reseller || self.sent.caller.is_reseller()) {
             return false;
@@ -158,7 +158,7 @@ impl Body<'_> {
         }
     }
 
-    /// Whether the resource is what a shape asks, and the body does not say otherwise.
+    /// True where the resource is what a shape asks, and the body does not say otherwise.
     fn resource_allows(&self, shape: &Shape, resource: Resource<'_>) -> bool {
         let holds = |(name, allowed): &Member| {
             let Some(there) = resource.document.member(0, name) else { return false };
@@ -230,7 +230,7 @@ impl Body<'_> {
 
     fn by_shape(&self, at: usize) -> Candidate {
         let shape = &self.endpoint.shapes[at];
-        // What is never gated is not read to find that it ends less: only what says so itself wants its resource.
+        // A wind-down is not read to find that it ends less: only a shape with `unread: notice` wants its resource.
         let is_unread = self.resource.is_none() && shape.unread == Unread::Notice;
         let reading = Reading {
             operation: shape.operation,
@@ -247,7 +247,7 @@ impl Body<'_> {
         document.member(0, name).map(|at| (document, at))
     }
 
-    /// Whether a value is one of those; `there` is the same member of the resource.
+    /// True where a value is one of those; `there` is the same member of the resource.
     fn admits(
         &self,
         allowed: &Allowed,
@@ -289,7 +289,7 @@ impl Body<'_> {
         }
     }
 
-    /// Whether an object holds nothing but what is allowed, or what the same object of the resource holds.
+    /// True where an object holds nothing but what is allowed, or what the same object of the resource holds.
     fn is_one_of(
         &self,
         objects: &Objects,
@@ -341,7 +341,7 @@ fn is_literal(literal: &str, value: &Value<'_>) -> bool {
     }
 }
 
-/// Whether a value says nothing.
+/// True where a value says nothing.
 pub fn is_empty(value: &Value<'_>) -> bool {
     match value {
         Value::Null => true,

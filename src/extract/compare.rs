@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::extract::json::{Document, Value};
 use crate::extract::moment::moment;
 
-/// Whether two values say the same. Names and texts compare without regard to case, times as moments; what is absent is
+/// True where two values say the same. Names and texts compare without regard to case, times as moments; what is absent is
 /// null, and so is an empty text.
 pub fn same(sent: &Document<'_>, left: Option<usize>, there: &Document<'_>, right: Option<usize>) -> bool {
     let value_of = |document: &'_ Document<'_>, at: Option<usize>| match at.map(|at| &document.node(at).value)

@@ -41,14 +41,14 @@ pub fn read_request(policy: &Policy, endpoint: &Endpoint, sent: &Sent<'_>) -> Re
     repeats_id(endpoint, sent.path, &document)?;
     let read = lines_of(policy, endpoint, &document)
         .and_then(|(nodes, lines)| Ok((lines, resellers_of(policy, endpoint, &document, &nodes)?)));
-    // What ends or administers is not held up by what counts for nothing in it.
+    // A wind-down needs no lines and no resellers: faults of these refuse gated requests only.
     let unreadable = read.as_ref().err().map(|why| Unreadable { reason: why.reason, detail: why.detail });
     let (lines, resellers) = read.unwrap_or_default();
     let names_reseller = !resellers.is_empty() || unreadable.is_some();
     let body = Body { endpoint, sent, document: &document, names_reseller, resource: None };
     let Reading { operation, class, notice, wants_resource } = body.read();
     let unread = endpoint.reads.filter(|_| wants_resource);
-    // What is done below something shows itself what it is.
+    // A request below its resource shows by itself what it is.
     let may_be_weaker = unread.is_some() && endpoint.reads_above == 0;
     Ok(Request {
         customer,

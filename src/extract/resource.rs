@@ -71,7 +71,7 @@ pub fn enrich(
         if lines.is_empty() && kind == Resource::Cart {
             return Err(Unusable::Unreadable("it holds no line"));
         }
-        // What is done below a subscription says itself what it buys, and the subscription for whom.
+        // The body of an upgrade says what is bought; the subscription says through whom.
         let request = match kind {
             Resource::Subscription => {
                 let whole = resellers.into_iter().map(|named| NamedReseller { line: None, ..named });
@@ -114,7 +114,7 @@ fn with_lines(
     lines: Vec<Line>,
     resellers: Vec<NamedReseller>,
 ) -> Result<Request, Unusable> {
-    // Whether the request says anything of the same line, its numbers move behind those of the request's own.
+    // Lines of the resource come behind the request's own, so that their numbers move.
     let mut numbers: Vec<u16> = Vec::with_capacity(lines.len());
     let is_compared = request.read.is_some_and(|kind| kind != Resource::Cart);
     for line in lines {
@@ -144,8 +144,8 @@ fn with_lines(
     Ok(request)
 }
 
-/// What a line buys of which a request says one thing and its resource another: both. What only the request leaves open
-/// is as the resource has it.
+/// The product of a line that stands in the request and in its resource: both of them; the resource's where the request
+/// leaves it open.
 fn both(sent: &Product, there: &Product) -> Product {
     match (sent, there) {
         (_, Product::Unknown) => Product::Unknown,
@@ -164,7 +164,7 @@ fn both(sent: &Product, there: &Product) -> Product {
     }
 }
 
-/// Whether a request puts another reseller in the place of one that its resource names. To leave a member out, or to
+/// True where a request puts another reseller in the place of one that its resource names. To leave a member out, or to
 /// send nothing in it, takes nobody away; nor does a list, in which places have no names.
 fn is_replaced(sent: &Document<'_>, there: &Document<'_>, place: usize) -> bool {
     fn counterpart(sent: &Document<'_>, there: &Document<'_>, place: usize) -> Option<usize> {
@@ -187,7 +187,7 @@ fn etag_within(there: &Document<'_>) -> Option<String> {
     }
 }
 
-/// Whether an etag names one version, exactly: neither any, nor several, nor one that is only much the same (RFC 9110
+/// True where an etag names one version, exactly: neither any, nor several, nor one that is only much the same (RFC 9110
 /// sections 8.8.3 and 13.1.1).
 fn is_one_version(etag: &str) -> bool {
     let bare = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(etag);

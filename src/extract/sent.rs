@@ -8,10 +8,10 @@ use crate::policy::path::Path;
 pub struct Sent<'a> {
     /// Its path.
     pub path: &'a Path<'a>,
-    /// Who sent it.
+    /// The caller.
     pub caller: &'a Caller,
     /// Its body; an empty one is none.
     pub body: &'a [u8],
-    /// Whether the body is a merge patch, in which a null removes a member (RFC 7396).
+    /// True where the body is a merge patch, in which a null removes a member (RFC 7396).
     pub is_merge_patch: bool,
 }

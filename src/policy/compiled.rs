@@ -50,7 +50,7 @@ named_enum! {
 }
 
 named_enum! {
-    /// What a request is whose resource may name resellers and is not read (`policy.unread_resellers`).
+    /// The judgement of a request whose resource may name resellers and is not read (`policy.unread_resellers`).
     UnreadResellers {
         /// Denied: nobody can tell.
         Deny = "deny",
@@ -75,7 +75,7 @@ pub struct AgreementInfo {
 }
 
 impl AgreementInfo {
-    /// Whether a fault of the upstream says that parties of a kind may not have accepted it.
+    /// True where a fault of the upstream says that parties of a kind may not have accepted it.
     pub fn is_doubted_by(&self, code: u64, of: PartyKind) -> bool {
         self.doubt_codes.iter().any(|(kind, known)| *kind == of && u64::from(*known) == code)
     }
@@ -108,13 +108,13 @@ pub struct Policy {
     pub options: Options,
     /// What a draft is that a purchase would be denied for.
     pub drafts: Drafts,
-    /// What a request is whose resource may name resellers and is not read.
+    /// The judgement of a request whose resource may name resellers and is not read.
     pub unread_resellers: UnreadResellers,
     /// The status of denials for what nobody has recorded.
     pub unrecorded_status: UnrecordedStatus,
     /// For each operation, what its answers tell of agreements.
     pub learning: Vec<Option<Learning>>,
-    /// Whether nothing is denied for its rules.
+    /// True where nothing is denied for its rules.
     pub shadow: bool,
     /// Role names.
     pub roles: NameTable,
@@ -204,7 +204,7 @@ impl Policy {
         Party::Reseller(self.partner_ids(id))
     }
 
-    /// Whether an id names a partner, be it one of several MPN ids of its entry.
+    /// True where an id names a partner, be it one of several MPN ids of its entry.
     pub fn names(&self, partner: &Profile, id: PartnerRef) -> bool {
         partner.is(id) || self.partner_ids(id).tenant == Some(partner.tenant)
     }

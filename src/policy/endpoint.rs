@@ -7,7 +7,7 @@ use crate::policy::shape::{Changes, Member, Shape};
 /// A route: one path template with its methods, and how its requests are read.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// What a request is when no shape covers its body.
+    /// The operation of a request that no shape covers.
     pub operation: OperationId,
     /// The class of that.
     pub class: Class,
@@ -15,29 +15,29 @@ pub struct Endpoint {
     pub shapes: Vec<Shape>,
     /// Members that may stand beside those of any shape with such a value, and then change nothing.
     pub neutral: Vec<Member>,
-    /// Whether a top-level `null` says no more than a member that is left out.
+    /// True where a top-level `null` says no more than a member that is left out.
     pub nulls_absent: bool,
     /// The top-level member that repeats the last segment of the path.
     pub repeats_id: Option<String>,
-    /// Where it finds its facts.
+    /// The places of its facts.
     pub locations: Locations,
     /// The resource that would have to be read to know more.
     pub reads: Option<Resource>,
-    /// How many of the path's last segments stand below that resource; none where the path names it.
+    /// The number of the path's last segments that stand below that resource; none where the path names it.
     pub reads_above: usize,
-    /// Whether it is about something that may name resellers and can not be read.
+    /// True where it is about something that may name resellers and can not be read.
     pub names_unseen: bool,
-    /// What changes are, once the resource is read, beside what shapes say.
+    /// Readings of members that no shape lists.
     pub changes: Vec<Changes>,
     /// Members of the resource that are gone when they are left out.
     pub wiped: Vec<String>,
     /// Members that only the upstream sets: what is sent of them changes nothing.
     pub read_only: Vec<String>,
-    /// Whether a request without a body can not be read.
+    /// True where a request without a body can not be read.
     pub body_required: bool,
 }
 
-/// Where a request's customer is named.
+/// The place that names a request's customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustomerAt {
     /// Nowhere: the operation has none.
@@ -48,7 +48,7 @@ pub enum CustomerAt {
     Body(Pattern),
 }
 
-/// Where the facts of a request are found in its path and body.
+/// The places of a request's facts in its path and body.
 #[derive(Clone, Debug)]
 pub struct Locations {
     /// The customer.
@@ -69,7 +69,7 @@ impl Locations {
 }
 
 impl Endpoint {
-    /// Whether the body has to be read before the verdict.
+    /// True where the body has to be read before the verdict.
     pub fn is_judged(&self) -> bool {
         self.class.is_gated()
     }

@@ -72,7 +72,7 @@ impl Profile {
         PartnerIds { tenant: Some(self.tenant), mpn: self.mpn }
     }
 
-    /// Whether an id names this partner.
+    /// True where an id names this partner.
     pub fn is(&self, id: PartnerRef) -> bool {
         match id {
             PartnerRef::Tenant(tenant) => tenant == self.tenant,
@@ -93,7 +93,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whether the caller buys through another partner: then it is a reseller.
+    /// True where the caller buys through another partner: then it is a reseller.
     pub fn is_reseller(&self) -> bool {
         self.partner.tenant != self.billing.tenant
     }
@@ -138,7 +138,7 @@ pub struct NamedReseller {
 pub struct Unreadable {
     /// The reason of its refusal.
     pub reason: Reason,
-    /// What was found.
+    /// The fault that was found.
     pub detail: &'static str,
 }
 
@@ -161,13 +161,13 @@ pub struct Request {
     pub unread: Option<Resource>,
     /// Why it could not be read; `None` where nobody reads it.
     pub unread_because: Option<Failure>,
-    /// Whether its resource could show that it is weaker than it is taken for.
+    /// True where its resource could show that it is weaker than it is taken for.
     pub may_be_weaker: bool,
-    /// Whether it is about something that may name resellers and can not be read here.
+    /// True where it is about something that may name resellers and can not be read here.
     pub names_unseen: bool,
     /// Why its lines or resellers can not be read: it is refused for that where they count.
     pub unreadable: Option<Unreadable>,
-    /// What its caller is told of it beside what rules find.
+    /// The notice that its caller gets beside those of rules.
     pub notice: Option<Notice>,
 }
 
@@ -190,8 +190,8 @@ impl Request {
         }
     }
 
-    /// Whether it may buy more than its lines show, because what it is about was not read. What is done to a subscription
-    /// below it says itself what it buys.
+    /// True where it may buy more than its lines show, because its resource was not read. A request below
+    /// a subscription says by itself what it buys.
     pub fn may_hold_more(&self) -> bool {
         self.unread.is_some_and(|resource| self.may_be_weaker || resource != Resource::Subscription)
     }
@@ -206,7 +206,7 @@ impl Request {
         self.unread.and(self.unread_because)
     }
 
-    /// Whether nobody reads whom it may name. The resellers of a cart were judged when it was written.
+    /// True where nobody reads whom it may name. The resellers of a cart were judged when it was written.
     pub fn resellers_never_read(&self) -> bool {
         let is_unread = self.unread.is_some_and(|resource| resource != Resource::Cart);
         self.names_unseen || (self.unread_because.is_none() && is_unread)

@@ -13,7 +13,7 @@ const PATH_BYTES_MAX: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousPath(pub &'static str);
 
-/// What empty segments are.
+/// The treatment of empty segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Empty {
     Refused,
@@ -92,7 +92,7 @@ impl<'a> Path<'a> {
         self.count
     }
 
-    /// Whether it is the root.
+    /// True where it is the root.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -144,7 +144,7 @@ fn decode(raw: &str) -> Result<String, AmbiguousPath> {
     Ok(text)
 }
 
-/// Whether some servers take a character for another one in ASCII, or for none: those with an ASCII letter for their
+/// True where some servers take a character for another one in ASCII, or for none: those with an ASCII letter for their
 /// other case (`ſ`, `K`, `ı`, `İ`), ligatures and full-width forms (Unicode compatibility decompositions), those that are
 /// not seen, and control characters.
 pub fn imitates_ascii(letter: char) -> bool {

@@ -155,7 +155,7 @@ impl<'a> Plan<'a> {
                 lines.insert(at);
             }
         }
-        // What may be bought beside the lines is any product.
+        // An unread resource may hold any product beside the lines.
         let may_be_more =
             request.may_hold_more() && rule.when.holds(&self.facts, &Product::Unknown) != Truth::False;
         (may_be_more || !lines.is_empty()).then_some(lines)

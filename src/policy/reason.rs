@@ -21,7 +21,7 @@ named_enum! {
         AgreementMissing = "agreement_missing",
         /// A required agreement was accepted too long ago to count.
         AgreementTooOld = "agreement_too_old",
-        /// Where a required agreement stands could not be learnt for now.
+        /// The status of a required agreement could not be learnt for now.
         AgreementUnknown = "agreement_unknown",
         /// No source names the party: the gateway's operator has to record it.
         AgreementUnrecorded = "agreement_unrecorded",
@@ -157,12 +157,12 @@ impl Reason {
         }
     }
 
-    /// Whether something is definitely not met, so that the fault code is that of the rule.
+    /// True where something is definitely not met, so that the fault code is that of the rule.
     pub const fn is_unmet(self) -> bool {
         matches!(self, Reason::AgreementMissing | Reason::AgreementTooOld | Reason::RoleMissing)
     }
 
-    /// Whether the agreements themselves are the reason.
+    /// True where the agreements themselves are the reason.
     pub const fn is_about_agreements(self) -> bool {
         matches!(
             self,

@@ -40,7 +40,7 @@ pub struct Objects {
 }
 
 named_enum! {
-    /// How a shape is taken whose resource was not read.
+    /// The reading of a shape whose resource was not read.
     Unread {
         /// It holds: the resource could not change it.
         Holds = "holds",
@@ -52,11 +52,11 @@ named_enum! {
 }
 
 named_enum! {
-    /// What a caller is told of a request that is never gated.
+    /// A notice on a request that is never gated.
     Notice {
         /// At the end of the term it buys an extension (Partner Center, "Extended service terms").
         Extension = "extension",
-        /// What it does beside was not read.
+        /// Its further effects were not read.
         Unread = "unread",
     }
 }
@@ -72,33 +72,33 @@ pub struct Shape {
     pub when: Vec<Member>,
     /// Members that may stand there; `None` for any.
     pub members: Option<Vec<Member>>,
-    /// What the resource has to hold, once it is read; the body must not contradict it.
+    /// Members that the resource has to hold, once it is read; the body must not contradict them.
     pub resource: Vec<Member>,
     /// Classes of products of which the resource must hold none.
     pub not_products: NameSet,
-    /// How it is taken where its resource was not read.
+    /// Its reading where its resource was not read.
     pub unread: Unread,
-    /// Whether what it leaves out, and so wipes, matters nothing beside it.
+    /// True where what it leaves out, and so wipes, matters nothing beside it.
     pub ignores_wiped: bool,
-    /// Whether it is closed to callers that are resellers and to bodies that name one.
+    /// True where it is closed to callers that are resellers and to bodies that name one.
     pub no_reseller: bool,
-    /// What the caller is told.
+    /// The notice that the caller gets.
     pub notice: Option<Notice>,
 }
 
 impl Shape {
-    /// Whether it depends on what the resource holds.
+    /// True where it depends on what the resource holds.
     pub fn asks_resource(&self) -> bool {
         !self.resource.is_empty() || self.not_products != NameSet::EMPTY
     }
 
-    /// Whether a body that asks nothing may be taken for it.
+    /// True where a body that asks nothing may be taken for it.
     pub fn may_ask_nothing(&self) -> bool {
         self.members.is_some() && !self.asks_resource() && !self.no_reseller
     }
 }
 
-/// What a changed member of a resource may have come to.
+/// The value that a changed member of a resource may have come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// One of these values, or none at all where they are any.
@@ -107,14 +107,14 @@ pub enum Change {
     Lowered,
 }
 
-/// What some changes of a resource are that no shape lists.
+/// A reading of changed members that no shape lists.
 #[derive(Clone, Debug)]
 pub struct Changes {
     /// The operation that such a request is.
     pub operation: OperationId,
     /// Its class.
     pub class: Class,
-    /// Whether they are told from the body alone where the resource was not read.
+    /// True where they are told from the body alone where the resource was not read.
     pub without_reading: bool,
     /// The members that it is about.
     pub members: Vec<(String, Change)>,

@@ -1,4 +1,4 @@
-//! Who sent a request: its token, and the headers and ids that say it to the upstream.
+//! The caller of a request: its token, and the headers and ids that say it to the upstream.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl Passage {
         )
     }
 
-    /// What the token of a denied request says, where that helps to see why. Nothing of an allowed one is read again.
+    /// The parts of a denied request's token that help to see why. Nothing of an allowed one is read again.
     pub fn found<'a>(
         &'a self,
         received: &HeaderMap,
@@ -113,7 +113,7 @@ impl Passage {
         }
     }
 
-    /// Whether answers to an operation tell of acceptances.
+    /// True where answers to an operation tell of acceptances.
     pub fn teaches(&self, operation: OperationId) -> bool {
         self.snapshot.policy.learning[operation.index()].is_some()
     }

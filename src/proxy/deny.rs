@@ -36,7 +36,7 @@ pub struct Denial<'a> {
     pub caller: Option<&'a Caller>,
     /// The method.
     pub method: &'a str,
-    /// Whether the caller's token leaves a role claim out.
+    /// True where the caller's token leaves a role claim out.
     pub roles_left_out: bool,
     /// The request, where it was read.
     pub request: Option<&'a Request>,
@@ -136,7 +136,7 @@ fn problem<'a>(denial: &Denial<'a>, reason: Reason) -> Problem<'a> {
         None => {
             let text = denial.language.text(&format!("detail.{reason}{}", left_open(denial, reason)), &[]);
             match decision.detail() {
-                // What exactly was found is of use to whoever writes the client.
+                // The exact fault is of use to the author of the client.
                 Some(found) => format!("{text} ({found})"),
                 None => text,
             }
@@ -266,7 +266,7 @@ fn role_text(denial: &Denial<'_>, finding: &Finding) -> String {
     }
 }
 
-/// Whether a finding is about whoever a resource names that could not be read.
+/// True where a finding is about whoever a resource names that could not be read.
 fn is_unread(finding: &Finding) -> bool {
     finding.need.is_none() && matches!(finding.outcome, Outcome::Unknown(_))
 }
@@ -318,7 +318,7 @@ pub fn who(
     }
 }
 
-/// Whether a rule is in force already: then it is a draft that it was not held against.
+/// True where a rule is in force already: then it is a draft that it was not held against.
 fn is_due(rule: &Rule, denial: &Denial<'_>) -> bool {
     denial.request.is_some_and(|request| request.class == Class::Draft)
         && rule.phase(denial.at) == Phase::Enforced

@@ -12,7 +12,7 @@ const LANGUAGES: [HeaderName; 2] = [X_LOCALE, ACCEPT_LANGUAGE];
 pub struct Echoed {
     ids: [Option<HeaderValue>; 2],
     languages: [Option<HeaderValue>; 2],
-    /// Whether the upstream was told another `MS-RequestId`, which is nothing to the caller.
+    /// True where the upstream was told another `MS-RequestId`, which is nothing to the caller.
     pub was_replaced: bool,
 }
 

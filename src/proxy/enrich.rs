@@ -1,4 +1,4 @@
-//! What a judged request does: from its body, and from the resource that it is about where only that shows it.
+//! Reading of judged requests: from their bodies, and from the resources that they are about.
 
 use http::header::{HeaderMap, HeaderValue, IF_MATCH};
 
@@ -18,7 +18,7 @@ use crate::proxy::intake::{self, Json};
 use crate::proxy::passage::Passage;
 use crate::resources::path_of;
 
-/// How a request ends before its verdict.
+/// The end of a request before its verdict.
 pub enum Ended {
     /// It can not be judged.
     Refused(Refusal),
@@ -26,7 +26,7 @@ pub enum Ended {
     Denied(Box<(Decision, Request)>),
 }
 
-/// What is known of a request before its resource is read.
+/// The next step of a request whose resource may be read.
 enum BeforeReading {
     /// Its caller may not make it.
     Denied(Decision),
@@ -59,7 +59,7 @@ impl Passage {
         if request.unread.is_none() {
             return readable(request);
         }
-        // Who may not ask causes no reading, nor does what can change no verdict.
+        // A caller without the role causes no reading, nor does a request whose verdict no resource can change.
         match self.before_reading(endpoint, &request, identified) {
             BeforeReading::Denied(decision) => Err(Ended::Denied(Box::new((decision, request)))),
             BeforeReading::Idle => readable(request),
@@ -72,7 +72,7 @@ impl Passage {
         }
     }
 
-    /// What is known of a request before its resource is read, which may show that it is as strong as its endpoint.
+    /// The next step of a request, whose resource may show that it is as strong as its endpoint.
     fn before_reading(
         &self,
         endpoint: &Endpoint,

@@ -65,7 +65,7 @@ pub async fn read_body<'s>(
 /// The largest body that [`read_small`] reads, in bytes: an attestation has about 500.
 const SMALL_BYTES_MAX: u64 = 16 * 1024;
 
-/// Whether a body is so small, and says so, that it is read whole where it need not be. It is then held whatever else is:
+/// True where a body is so small, and says so, that it is read whole where it need not be. It is then held whatever else is:
 /// `limits.requests` of them at most.
 pub fn is_small(body: &Incoming) -> bool {
     body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL_BYTES_MAX)

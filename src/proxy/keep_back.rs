@@ -2,7 +2,7 @@
 //!
 //! Names come in lower case; `_` and `.` are taken for `-`, as some servers do.
 
-/// What a header of a request is, by its name.
+/// The kind of a request header, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It is forwarded.
@@ -17,7 +17,7 @@ pub enum Kind {
     Misleading,
 }
 
-/// What the configuration changes of what is kept back towards the upstream.
+/// The configured changes to the headers that are kept back towards the upstream.
 #[derive(Clone, Debug, Default)]
 pub struct KeepBack {
     added: Vec<Pattern>,
@@ -43,7 +43,7 @@ impl Pattern {
         (!is_prefix || name.len() > 1 && name.ends_with('-')).then_some(Pattern { name, is_prefix })
     }
 
-    /// Whether a header of that name is meant.
+    /// True where a header of that name is meant.
     pub fn covers(&self, name: &str) -> bool {
         if self.is_prefix { starts(name, &self.name) } else { folded_eq(name, &self.name) }
     }
@@ -63,7 +63,7 @@ impl KeepBack {
         KeepBack { added, allowed, firsts }
     }
 
-    /// What a request's header of that name is.
+    /// The kind of a request's header of that name.
     pub fn kind(&self, name: &str) -> Kind {
         match kind(name) {
             Kind::Plain if self.firsts & first_bit(name) != 0 && self.adds(name) => Kind::KeptBack,
@@ -86,7 +86,7 @@ fn first_bit(name: &str) -> u128 {
     name.bytes().next().map_or(0, |first| 1 << (fold(first) & 0x7f))
 }
 
-/// What a request's header of that name is, whatever is configured. The README has the table.
+/// The kind of a request's header of that name, whatever is configured. The README has the table.
 pub fn kind(name: &str) -> Kind {
     // Most names are told by their first letter.
     let Some(first) = name.bytes().next() else { return Kind::Plain };
@@ -121,7 +121,7 @@ pub fn kind(name: &str) -> Kind {
     }
 }
 
-/// What a header is whose name begins with `x-`, told by the letter behind.
+/// The kind of a header whose name begins with `x-`, told by the letter behind.
 fn extension(name: &str) -> Kind {
     let starts = |prefix: &str| starts(name, prefix);
     let is = |other: &str| folded_eq(name, other);
@@ -149,7 +149,7 @@ fn extension(name: &str) -> Kind {
     if kept_back { Kind::KeptBack } else { Kind::Plain }
 }
 
-/// Whether a header or trailer of an answer is kept back: those of one connection and what imitates them, and those that
+/// True where a header or trailer of an answer is kept back: those of one connection and what imitates them, and those that
 /// only the gateway may say. What else a server behind says of itself is its caller's to read.
 pub fn is_kept_back_of_answer(name: &str) -> bool {
     let is = |other: &str| folded_eq(name, other);
@@ -173,7 +173,7 @@ fn starts(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len() && folded_eq(&name[..prefix.len()], prefix)
 }
 
-/// Whether a name is another one, which is folded.
+/// True where a name is another one, which is folded.
 pub fn folded_eq(name: &str, plain: &str) -> bool {
     name.len() == plain.len() && name.bytes().zip(plain.bytes()).all(|(left, right)| fold(left) == right)
 }

@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::proxy::headers::{MS_CORRELATION_ID, MS_REQUEST_ID, TRACEPARENT};
 use crate::proxy::passage::Passage;
 
-/// What vendors add to a `traceparent` (W3C Trace Context section 3.3).
+/// The vendors' additions to a `traceparent` (W3C Trace Context section 3.3).
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest id of a caller's own that is kept, in bytes: a GUID with some room.
@@ -44,7 +44,7 @@ impl Passage {
     }
 }
 
-/// How an id stands in the headers.
+/// The state of an id in the headers.
 enum Given {
     /// Once, and well.
     Good,
@@ -64,12 +64,12 @@ fn given(headers: &HeaderMap, name: &HeaderName, is_good: fn(&[u8]) -> bool) -> 
     }
 }
 
-/// Whether an id is short and printable ASCII.
+/// True where an id is short and printable ASCII.
 fn is_id(text: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// Whether this is a `traceparent` of version 00 (W3C Trace Context section 3.2).
+/// True where this is a `traceparent` of version 00 (W3C Trace Context section 3.2).
 fn is_traceparent(text: &[u8]) -> bool {
     let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_id = |part: &[u8]| is_hex(part) && part.iter().any(|byte| *byte != b'0');

@@ -12,20 +12,20 @@ use crate::policy::shape::Unread;
 pub const CLASSES: &[&str] =
     &["purchase", "increase", "change", "draft", "wind_down", "administration", "cure", "read"];
 
-/// What shapes may name beside members.
+/// Names that shapes may use beside members.
 #[derive(Clone, Copy)]
 pub struct ShapeNames<'n> {
     /// Product classes.
     pub product_classes: &'n NameTable,
     /// Lists of values (`policy.lists`).
     pub lists: &'n HashMap<String, Vec<String>>,
-    /// How shapes are taken unread that leave it to the policy (`policy.unread_reactivation`).
+    /// The unread reading of shapes that leave it to the policy (`policy.unread_reactivation`).
     pub unread_reactivation: Unread,
 }
 
 /// Every operation so far, and what their shapes may name.
 pub struct Listed<'n> {
-    /// What shapes may name.
+    /// Names that shapes may use.
     pub names: ShapeNames<'n>,
     /// The operations.
     pub operations: Vec<Operation>,

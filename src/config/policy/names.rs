@@ -34,22 +34,22 @@ pub struct PartnerFacts {
     pub tenants: HashMap<MpnId, Guid>,
     /// The first MPN id of those entries.
     pub mpn_ids: HashMap<Guid, MpnId>,
-    /// What each entry has.
+    /// The entries.
     pub entries: Vec<PartnerEntry>,
 }
 
-/// What an entry of the partners table has that rules may ask for.
+/// An entry of the partners table, as far as rules and reads depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct PartnerEntry {
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
     /// The partner's kind.
     pub kind: PartnerKind,
-    /// Whether it has a country.
+    /// True where it has a country.
     pub has_country: bool,
-    /// Whether it has a region.
+    /// True where it has a region.
     pub has_region: bool,
-    /// Whether it has an MPN id.
+    /// True where it has an MPN id.
     pub has_mpn: bool,
 }
 

@@ -83,7 +83,7 @@ pub fn shape(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Cla
     Some(shape)
 }
 
-/// What some changes are of an operation of that class.
+/// Changes of an operation of that class.
 pub fn changes(listed: &mut Listed<'_>, reader: &Reader, node: &Node, default: Class) -> Option<Changes> {
     let section = reader.section(node)?;
     let (name, class) = name_and_class(reader, &section);
