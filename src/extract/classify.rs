@@ -87,10 +87,10 @@ impl Body<'_> {
         if let Some(found) = strongest(found.into_iter().chain(wiped)) {
             return found.reading;
         }
-        if self.resource.is_none() {
+        if endpoint.replaces && self.resource.is_none() {
             return by_itself;
         }
-        // Nothing is changed, so that it weighs as little as any shape does.
+        // Nothing is asked, so that it weighs as little as any shape does.
         let idle = (0..open.len()).filter(|at| open[*at] && endpoint.shapes[*at].may_ask_nothing());
         let weakest = idle.min_by_key(|at| endpoint.shapes[*at].class).map(|at| self.by_shape(at));
         weakest.map_or(by_itself, |weakest| weakest.reading)

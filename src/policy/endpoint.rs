@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub nulls_absent: bool,
     /// The top-level member that repeats the last segment of the path.
     pub repeats_id: Option<String>,
+    /// True where its requests say all of a resource (PUT), so that what is left out is changed too.
+    pub replaces: bool,
     /// The places of its facts.
     pub locations: Locations,
     /// The resource that would have to be read to know more.
