@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::standin::answer::{Answer, Outcome};
 use crate::standin::bulk::audit_of_attestation;
-use crate::standin::call::{Call, printed_object};
+use crate::standin::call::{Call, member, printed_object};
 use crate::standin::lists::page;
 use crate::standin::paging;
 use crate::standin::parties::PartnerStatus;
@@ -164,6 +164,38 @@ fn partner(call: &Call, id: &str, unsigned_end: &str, unsigned_code: u32) -> Out
     Err(Answer::fault_about("PartnerFD", StatusCode::BAD_REQUEST, code, &description, guide))
 }
 
+/// `POST /v1/partners/validateresellers` (validate-reseller-partner-of-record page): the partners of the question in its
+/// order. All are valid but those that were set not to be, and those that have not signed.
+pub fn validate_resellers(call: &Call) -> Outcome {
+    let asked = call.object()?;
+    let Some(Value::Array(ids)) = member(&asked, "partnerIds") else {
+        let description = "The request body has to hold the list `partnerIds`.";
+        return Err(Answer::fault(StatusCode::BAD_REQUEST, 2000, description));
+    };
+    let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let ids: Vec<String> = ids.iter().map(text).collect();
+    let results: Vec<Value> = ids.iter().map(|id| validated(call, id)).collect();
+    call.book.parties.validate(ids);
+    Ok(Answer::ok(&json!({ "validationResults": results })))
+}
+
+fn validated(call: &Call, id: &str) -> Value {
+    let parties = &call.book.parties;
+    let has_signed = || match parties.partner(id) {
+        Some(status) => status == PartnerStatus::Signed,
+        None => !ends_in(id, UNSIGNED_MPN_ID),
+    };
+    if parties.standing(id).unwrap_or_else(has_signed) {
+        return json!({ "partnerId": id, "isValidPartnerIdOnRecord": true });
+    }
+    json!({
+        "partnerId": id,
+        "isValidPartnerIdOnRecord": false,
+        "errorCode": 900_400,
+        "errorDescription": format!("The PLA ID (formerly MPN ID) {id} may not be named as the partner of record."),
+    })
+}
+
 /// What a code of the verify-indirect-reseller page means, in other words.
 fn partner_fault(code: u32, id: &str) -> String {
     match code {
@@ -316,6 +348,27 @@ mod tests {
             } else {
                 assert_eq!(body["code"], code, "{query}");
             }
+        }
+    }
+
+    #[test]
+    fn every_reseller_that_is_asked_about_has_a_result() {
+        let book = Book::default();
+        book.parties.set_partner("1", PartnerStatus::False);
+        book.parties.set_partner("2", PartnerStatus::Code(2203));
+        book.parties.set_standing("3", false);
+        book.parties.set_standing("5130400", true);
+        let path = "/v1/partners/validateResellers";
+        let sent = r#"{"partnerIds":["1","2","3","5130400","5140400",5]}"#;
+        let answer = body_of(&ask_of(&book, "POST", path, sent));
+        let results = answer["validationResults"].as_array().unwrap();
+        let valid: Vec<bool> =
+            results.iter().map(|result| result["isValidPartnerIdOnRecord"].as_bool().unwrap()).collect();
+        assert_eq!(valid, [false, false, false, true, false, true]);
+        assert_eq!((&results[0]["errorCode"], &results[5]["partnerId"]), (&json!(900_400), &json!("5")));
+        assert_eq!(book.parties.validated(), [["1", "2", "3", "5130400", "5140400", "5"]]);
+        for body in ["{}", r#"{"partnerIds":"1"}"#] {
+            assert_eq!(ask_of(&book, "POST", path, body).status, StatusCode::BAD_REQUEST, "{body}");
         }
     }
 

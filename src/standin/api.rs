@@ -70,8 +70,8 @@ fn outcome(call: &Call, route: &[&str]) -> Option<Outcome> {
 
         // POSTs that only read.
         ("POST", ["v1", "validations", "address"])
-        | ("POST", ["v1", "extensions", "product", "checkinventory"])
-        | ("POST", ["v1", "partners", "validateresellers"]) => checked(call),
+        | ("POST", ["v1", "extensions", "product", "checkinventory"]) => checked(call),
+        ("POST", ["v1", "partners", "validateresellers"]) => agreement::validate_resellers(call),
 
         ("POST" | "PUT", ["v1", "selfservepolicy"]) => self_serve_policy(call),
         (_, ["v1", "selfservepolicy", ..]) => administration(call),
@@ -187,7 +187,8 @@ mod tests {
             ("POST", "/v3.0/attestations/enhanced", "{}", 201),
             ("POST", "/v1/validations/address", "{}", 200),
             ("POST", "/v1/extensions/product/checkInventory", "{}", 200),
-            ("POST", "/v1/partners/validateresellers", "[]", 200),
+            ("POST", "/v1/partners/validateresellers", r#"{"partnerIds":["12345"]}"#, 200),
+            ("POST", "/v1/partners/validateresellers", "[]", 400),
             ("POST", "/v1/SelfServePolicy", "{}", 201),
             ("PUT", "/v1/SelfServePolicy", "{}", 200),
             ("DELETE", "/v1/SelfServePolicy/p", "", 204),

@@ -21,10 +21,11 @@ pub const PREFIX: &str = "/.standin/";
 const PAUSE_SECONDS_MAX: u64 = 3600;
 
 /// All names that are POSTed to.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "direct",
     "attestations",
     "partner-status",
+    "standing",
     "resource",
     "forget-resource",
     "refuse",
@@ -102,6 +103,10 @@ fn set(book: &Book, name: &str, body: &[u8]) -> Result<(), String> {
         "partner-status" => {
             let Partner { id, status } = read(body)?;
             book.parties.set_partner(&id, partner_status(&status)?);
+        }
+        "standing" => {
+            let Standing { id, valid } = read(body)?;
+            book.parties.set_standing(&id, valid);
         }
         "resource" => {
             let Resource { path, resource, etag } = read(body)?;
@@ -215,6 +220,13 @@ struct Partner {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Standing {
+    id: String,
+    valid: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Resource {
     path: String,
     resource: Value,
@@ -313,6 +325,7 @@ mod tests {
             ("partner-status", r#"{"id":"1","status":"signed"}"#),
             ("partner_status", r#"{"id":"2","status":"false"}"#),
             ("partner-status", r#"{"id":"3","status":2203}"#),
+            ("standing", r#"{"id":"4","valid":false}"#),
             ("resource", r#"{"path":"/v1/x","resource":{},"etag":"e"}"#),
             ("forget-resource", r#"{"path":"/v1/x"}"#),
             ("refuse", r#"{"customer":"c","code":13605}"#),
@@ -342,6 +355,7 @@ mod tests {
         }
         assert_eq!(book.parties.direct("c"), Some(false));
         assert_eq!(book.parties.partner("3"), Some(PartnerStatus::Code(2203)));
+        assert_eq!(book.parties.standing("4"), Some(false));
         assert_eq!(book.refusals.of_purchase("c"), Some(13605));
         assert_eq!(book.refusals.of_checkout("c"), Some(900_123));
         assert!(book.tokens.is_required());

@@ -33,10 +33,12 @@ pub enum Kind {
     Orders,
     /// `POST /v1/customers/{c}/agreements`
     Attest,
+    /// `POST /v1/partners/validateresellers`
+    ValidateResellers,
 }
 
 /// Each kind with its name, in the order of the enumeration.
-const NAMES: [(&str, Kind); 13] = [
+const NAMES: [(&str, Kind); 14] = [
     ("attestations", Kind::Attestations),
     ("direct", Kind::Direct),
     ("partner_status", Kind::PartnerStatus),
@@ -50,6 +52,7 @@ const NAMES: [(&str, Kind); 13] = [
     ("throttled", Kind::Throttled),
     ("orders", Kind::Orders),
     ("attest", Kind::Attest),
+    ("validate_resellers", Kind::ValidateResellers),
 ];
 
 /// The counters, each at zero at first.
@@ -91,6 +94,7 @@ impl Kind {
         let kind = match (method, route) {
             ("POST", ["v1", "customers", _, "orders", "", _]) => Kind::Orders,
             ("POST", ["v1", "customers", _, "agreements", "", _]) => Kind::Attest,
+            ("POST", ["v1", "partners", "validateresellers", "", ..]) => Kind::ValidateResellers,
             ("POST", ["oauth2", "token", "", ..] | ["oauth2", "v2.0", "token", "", ..])
             | ("POST", [_, "oauth2", "token", "", ..] | [_, "oauth2", "v2.0", "token", "", _]) => Kind::Token,
             ("GET" | "HEAD", ["v1", rest @ ..]) => return Kind::of_read(rest),
@@ -160,6 +164,8 @@ mod tests {
             ("POST", "/v1/customers/c/orders", Some(Kind::Orders)),
             ("POST", "/v1/customers/c/orders/o/attachment", None),
             ("POST", "/v1/customers/c/agreements", Some(Kind::Attest)),
+            ("POST", "/v1/partners/validateResellers", Some(Kind::ValidateResellers)),
+            ("GET", "/v1/partners/validateresellers", None),
             ("GET", "/", None),
         ];
         for (method, path, kind) in rows {

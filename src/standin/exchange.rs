@@ -46,7 +46,8 @@ pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Respo
     // Before it is counted: whoever has seen the count may release it.
     let mut held = matches!(&faults, Ok(faults) if faults.hold).then(|| ledger.hold());
     let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    ledger.received(!reads && kind != Some(Kind::Token));
+    let only_asks = matches!(kind, Some(Kind::Token | Kind::ValidateResellers));
+    ledger.received(!reads && !only_asks);
     let serial = ledger.next_serial();
     let ids = TraceIds::of(&head.headers, serial);
 

@@ -116,7 +116,8 @@ impl Standin {
         self.shared.ledger.requests()
     }
 
-    /// Those of them that may change something: neither GET, HEAD nor OPTIONS, and not for a token.
+    /// Those of them that may change something: neither GET, HEAD nor OPTIONS, not for a token, nor about
+    /// partners of record.
     pub fn mutation_count(&self) -> u64 {
         self.shared.ledger.mutations()
     }
@@ -146,7 +147,8 @@ impl Standin {
 
     /// How many requests of a kind arrived, whatever they were answered: `attestations`, `direct`, `partner_status`,
     /// `token`, `cart`, `subscription`, `transfer`, `relationships`, `audit_records` and `agreement_records` (reads,
-    /// but for the token), `orders` and `attest` (POSTs). `throttled` counts the answers of [`Standin::throttle`].
+    /// but for the token), `orders`, `attest` and `validate_resellers` (POSTs). `throttled` counts the answers of
+    /// [`Standin::throttle`].
     ///
     /// # Panics
     /// When no kind has that name: a test must not pass for a counter that is misspelt.
@@ -168,6 +170,16 @@ impl Standin {
     /// What `agreementstatus` answers for an MPN id or a tenant, in place of what the id says.
     pub fn set_partner_status(&self, id: &str, status: PartnerStatus) {
         self.shared.book.parties.set_partner(id, status);
+    }
+
+    /// Whether an MPN id may be named as the partner of record, in place of what its agreement says.
+    pub fn set_standing(&self, id: &str, valid: bool) {
+        self.shared.book.parties.set_standing(id, valid);
+    }
+
+    /// The MPN ids of each question about partners of record that was answered, oldest first.
+    pub fn validated(&self) -> Vec<Vec<String>> {
+        self.shared.book.parties.validated()
     }
 
     /// What a GET of exactly this path (below `/v1`, in any case) answers, with an `ETag` if there is one. Checkouts take

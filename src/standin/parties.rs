@@ -10,6 +10,9 @@ use crate::standin::locked::locked;
 /// Attestations kept per customer; the oldest one makes room.
 const ATTESTATIONS_MAX: usize = 1024;
 
+/// Questions about resellers of record that are remembered; the oldest one makes room.
+const VALIDATED_MAX: usize = 1024;
+
 /// What `agreementstatus` answers for one partner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartnerStatus {
@@ -30,6 +33,8 @@ struct Known {
     direct: HashMap<String, bool>,
     attestations: HashMap<String, Attestations>,
     partners: HashMap<String, PartnerStatus>,
+    standings: HashMap<String, bool>,
+    validated: Vec<Vec<String>>,
 }
 
 /// The attestations of one customer.
@@ -78,6 +83,30 @@ impl Parties {
         locked(&self.0).partners.insert(id.to_ascii_lowercase(), status);
     }
 
+    /// Sets whether a partner may be named on orders, by MPN id.
+    pub fn set_standing(&self, id: &str, valid: bool) {
+        locked(&self.0).standings.insert(id.to_owned(), valid);
+    }
+
+    /// Whether a partner may be named on orders, if that was set.
+    pub fn standing(&self, id: &str) -> Option<bool> {
+        locked(&self.0).standings.get(id).copied()
+    }
+
+    /// Remembers of which partners one question was.
+    pub fn validate(&self, ids: Vec<String>) {
+        let validated = &mut locked(&self.0).validated;
+        if validated.len() == VALIDATED_MAX {
+            validated.remove(0);
+        }
+        validated.push(ids);
+    }
+
+    /// The partners of each question, oldest first.
+    pub fn validated(&self) -> Vec<Vec<String>> {
+        locked(&self.0).validated.clone()
+    }
+
     /// The answer for a partner, if one was set.
     pub fn partner(&self, id: &str) -> Option<PartnerStatus> {
         locked(&self.0).partners.get(&id.to_ascii_lowercase()).copied()
@@ -96,6 +125,19 @@ mod tests {
         parties.set_partner("T-b", PartnerStatus::Code(2205));
         assert_eq!(parties.direct("c-A"), Some(false));
         assert_eq!(parties.partner("t-B"), Some(PartnerStatus::Code(2205)));
+    }
+
+    #[test]
+    fn questions_about_resellers_are_remembered_up_to_a_bound() {
+        let parties = Parties::default();
+        assert_eq!(parties.standing("1"), None);
+        parties.set_standing("1", false);
+        assert_eq!(parties.standing("1"), Some(false));
+        for number in 0..=VALIDATED_MAX {
+            parties.validate(vec![number.to_string()]);
+        }
+        assert_eq!(parties.validated().len(), VALIDATED_MAX);
+        assert_eq!(parties.validated()[0], ["1"]);
     }
 
     #[test]
