@@ -61,9 +61,9 @@ impl Resources {
     /// Reads the resource that a request is about, now: a cart can change through another door at any time, so that what
     /// was read before is worth nothing. It is not waited for beyond `patience`.
     pub async fn read(&self, path: String, asker: Guid, patience: Duration) -> Result<Read, Failure> {
-        let asked = Asked { target: path, headers: ids(), asker: Some(asker), patience, leave: None };
+        let asked = Asked { target: path, headers: ids(), asker: Some(asker), patience, ..Asked::default() };
         let remote = Arc::clone(&self.remote);
-        let reading = self.control.spawn(async move { remote.get(&asked, resource).await });
+        let reading = self.control.spawn(async move { remote.ask(&asked, resource).await });
         match tokio::time::timeout(patience, reading).await {
             Ok(Ok(read)) => read.map_err(Unanswered::failure)?.ok_or(Failure::Source),
             Ok(Err(_)) => Err(Failure::Source),

@@ -106,13 +106,31 @@ fn concerns(entry: &Entry, key: &Key) -> bool {
 pub struct FileSource {
     name: Name,
     path: PathBuf,
-    ledger: ArcSwap<Ledger>,
+    held: ArcSwap<Held>,
+}
+
+/// A ledger in force.
+#[derive(Debug)]
+struct Held {
+    ledger: Ledger,
+    /// The agreements that it has a record of.
+    agreements: Vec<Agreement>,
+}
+
+impl Held {
+    fn new(ledger: Ledger) -> Held {
+        let mut agreements: Vec<Agreement> =
+            ledger.entries.values().flatten().map(|entry| entry.agreement).collect();
+        agreements.sort_unstable();
+        agreements.dedup();
+        Held { ledger, agreements }
+    }
 }
 
 impl FileSource {
     /// A source over a ledger that was read from `path`.
     pub fn new(name: Name, path: PathBuf, ledger: Ledger) -> FileSource {
-        FileSource { name, path, ledger: ArcSwap::from_pointee(ledger) }
+        FileSource { name, path, held: ArcSwap::from_pointee(Held::new(ledger)) }
     }
 
     /// The file.
@@ -122,7 +140,7 @@ impl FileSource {
 
     /// Puts a newer reading in force.
     pub fn replace(&self, ledger: Ledger) {
-        self.ledger.store(Arc::new(ledger));
+        self.held.store(Arc::new(Held::new(ledger)));
     }
 }
 
@@ -140,8 +158,13 @@ impl Source for FileSource {
         true
     }
 
+    /// A complete ledger without any record of an agreement was not written with that agreement in mind.
+    fn may_say(&self, key: &Key) -> bool {
+        self.held.load().agreements.contains(&key.agreement)
+    }
+
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
-        let said = self.ledger.load().say(&question.key, question.last);
+        let said = self.held.load().ledger.say(&question.key, question.last);
         Box::pin(std::future::ready(said))
     }
 }

@@ -12,7 +12,7 @@ use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::agreements::template::Template;
 use crate::extract::moment::{is_future, moment};
 use crate::fetch::Answer;
-use crate::policy::agreement::{Key, Status};
+use crate::policy::agreement::{Key, STANDING, Status};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
 use crate::remote::reading::Unusable::{self, Broken, Silent};
@@ -81,22 +81,28 @@ pub struct HttpSource {
     settings: Settings,
     remote: Arc<Remote>,
     epoch: u64,
+    /// True where the target or a pointer names the agreement, so that answers differ by it.
+    tells_agreements: bool,
 }
 
 impl HttpSource {
     /// A source that asks this server. `epoch` is a number of everything that its answers depend on.
     pub fn new(settings: Settings, remote: Arc<Remote>, epoch: u64) -> HttpSource {
-        HttpSource { settings, remote, epoch }
+        let missing = settings.missing.as_ref().map_or_else(String::new, Test::to_string);
+        let texts = [settings.target.to_string(), settings.accepted.to_string(), missing];
+        let tells_agreements = texts.iter().any(|text| text.contains("{agreement}"));
+        HttpSource { settings, remote, epoch, tells_agreements }
     }
 
     async fn say(&self, question: &Question) -> Said {
         let key = &question.key;
-        let target = self.settings.target.fill(key).filter(|_| self.settings.fit(key));
+        let fits = self.may_say(key) && self.settings.fit(key);
+        let target = self.settings.target.fill(key).filter(|_| fits);
         let Some(target) = target else { return Said::Nothing };
         let (asker, patience) = (question.asker, question.patience);
-        let asked = Asked { target, headers: Vec::new(), asker, patience, leave: None };
+        let asked = Asked { target, asker, patience, ..Asked::default() };
         let read = |answer: &Answer| read(&self.settings, key, answer.status, &answer.body, Timestamp::now());
-        let said = self.remote.get(&asked, read).await;
+        let said = self.remote.ask(&asked, read).await;
         said.unwrap_or_else(|why| Said::Failed(why.failure()))
     }
 }
@@ -155,6 +161,11 @@ impl Source for HttpSource {
 
     fn is_ailing(&self) -> bool {
         self.remote.is_ailing()
+    }
+
+    /// An endpoint that is not told the agreement speaks of the one its operator had in mind, not of a reseller's standing.
+    fn may_say(&self, key: &Key) -> bool {
+        self.tells_agreements || key.agreement != STANDING
     }
 
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {

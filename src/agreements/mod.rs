@@ -119,7 +119,14 @@ impl Agreements {
             let kept = match near.get(&need.key, now.mono, changes).filter(is_fresh) {
                 Some(kept) => kept,
                 None => {
-                    let mut kept = self.cache.get(&need.key)?;
+                    let mut kept = match self.cache.get(&need.key) {
+                        Some(kept) => kept,
+                        None if is_moot(asking, need) => {
+                            answers.push(Answer::failed(Failure::Unrecorded));
+                            continue;
+                        }
+                        None => return None,
+                    };
                     if self.is_superseded(&need.key, &kept) {
                         return None;
                     }
@@ -189,10 +196,20 @@ impl Agreements {
                 statuses.answers.push(kept.answer);
                 continue;
             }
+            if kept.is_none() && is_moot(asking, need) {
+                statuses.answers.push(Answer::failed(Failure::Unrecorded));
+                continue;
+            }
             counts.misses += 1;
+            // What nobody waits for takes only of the budget what requests leave over.
+            let (asking, lane) = match need.decides {
+                true => (*asking, Lane::Shared),
+                false => (Asking { asker: None, ..*asking }, Lane::Aside),
+            };
+            let asking = &asking;
             let fresh = *settings;
             let looked_at = kept.map(|kept| kept.asked);
-            let waiter = self.ask(asking, need.key, Wanted::Fresh, Lane::Shared, move |kept| {
+            let waiter = self.ask(asking, need.key, Wanted::Fresh, lane, move |kept| {
                 // What was found wanting is so still.
                 looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
@@ -422,4 +439,9 @@ impl Agreements {
         }
         taken
     }
+}
+
+/// True for a need that nobody waits for and that no source can answer: a question would start a flight for nothing.
+fn is_moot(asking: &Asking<'_>, need: &Need) -> bool {
+    !need.decides && !asking.sources.may_say(&need.key)
 }

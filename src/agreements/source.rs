@@ -73,6 +73,12 @@ pub trait Source: Debug + Send + Sync {
         false
     }
 
+    /// True where a question about this key may bring an answer. It is called on the way of a request: no allocation.
+    fn may_say(&self, key: &Key) -> bool {
+        let _ = key;
+        true
+    }
+
     /// Asks where an agreement stands.
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a>;
 }
@@ -162,6 +168,11 @@ impl Sources {
         let mut remote = self.of(key.party.kind()).iter().filter(|source| !source.is_local());
         kept.generation == self.generation()
             || kept.answer.last.is_some_and(|fact| remote.any(|source| is_of(kept, &fact, &**source)))
+    }
+
+    /// True where a source of the party's kind may answer for this key.
+    pub fn may_say(&self, key: &Key) -> bool {
+        self.of(key.party.kind()).iter().any(|source| source.may_say(key))
     }
 
     /// Whether a source is likely to take long and bring nothing.

@@ -6,13 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::policy::id::{Guid, MpnId, Name, PartnerRef};
 
-/// An agreement by name. `mpa` and `mca` are built in, configuration may add others.
+/// An agreement by name. `mpa`, `mca` and `standing` are built in, configuration may add others.
 pub type Agreement = Name;
 
 /// The Microsoft Partner Agreement.
 pub const MPA: Agreement = Name::new("mpa").expect("a plain name");
 /// The Microsoft Customer Agreement (in French texts MCuA).
 pub const MCA: Agreement = Name::new("mca").expect("a plain name");
+
+/// A reseller's standing with Microsoft, who may be named on orders: looked up as an agreement is.
+pub const STANDING: Agreement = Name::new("standing").expect("a plain name");
 
 macro_rules! named_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {

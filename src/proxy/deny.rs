@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::policy::Policy;
-use crate::policy::agreement::{Absence, Failure, MCA, MPA, PartnerIds, Party, PartyKind, Status};
+use crate::policy::agreement::{Absence, Failure, MCA, MPA, PartnerIds, Party, PartyKind, STANDING, Status};
 use crate::policy::decision::{Decision, Effect, Finding, Need, Outcome, Verdict};
 use crate::policy::facts::{Caller, Request};
 use crate::policy::operation::{Class, Method};
@@ -252,7 +252,13 @@ fn finding_text(denial: &Denial<'_>, finding: &Finding) -> String {
         .map_or_else(String::new, |since| since.strftime("%Y-%m-%d").to_string());
     let agreement = agreement_name(denial.language, key.agreement.as_str());
     let fill = [("party", party.as_str()), ("agreement", agreement.as_str()), ("since", since.as_str())];
-    denial.language.text(&format!("detail.{group}.{}", key.party.kind()), &fill)
+    let (agreement, kind) = (key.agreement, key.party.kind());
+    // A standing is not signed: an agreement may have texts of its own.
+    let own = format!("detail.{agreement}.{group}.{kind}");
+    match denial.language.find(&own) {
+        Some(_) => denial.language.text(&own, &fill),
+        None => denial.language.text(&format!("detail.{group}.{kind}"), &fill),
+    }
 }
 
 /// Which roles would do, and why a caller in many groups may seem to have none.
@@ -311,6 +317,7 @@ pub fn who(
         (MPA, PartyKind::Reseller) if !is_own => (language.text("who.mpa.reseller", &[]), None),
         (MPA, _) => (language.text("who.mpa.other", &[]), None),
         (MCA, PartyKind::Customer) => (language.text("who.mca.customer", &[]), Some(MCA_ACTION.to_owned())),
+        (STANDING, PartyKind::Reseller) => (language.text("who.standing", &[]), None),
         (agreement, _) => {
             let info = policy.agreements.iter().find(|info| info.name == agreement);
             (language.text("who.agreement", &[]), info.and_then(|info| info.action.clone()))

@@ -64,12 +64,16 @@ pub fn ids() -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// One question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// The path and query, from the root of the API.
     pub target: String,
     /// Headers of this question.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// JSON that is sent with POST; `None` asks with GET. Either only reads: it may be sent twice.
+    pub body: Option<Bytes>,
+    /// Keeps its failures out of the server's breaker: they say nothing of other resources there.
+    pub is_apart: bool,
     /// The caller's tenant; `None` for what is done beside requests.
     pub asker: Option<Guid>,
     /// How long it may wait for its turn.
@@ -96,12 +100,12 @@ impl Remote {
         }
     }
 
-    /// Asks with GET. `read` takes from an answer what it says; its status says something of the question: 2xx, or a refusal
+    /// Asks. `read` takes from an answer what it says; its status says something of the question: 2xx, or a refusal
     /// that is about it. Whatever else comes, and what cannot be read, is a failure to learn: counted as such, and logged
     /// without its content.
-    pub async fn get<T>(&self, asked: &Asked, read: impl Read<T>) -> Result<T, Unanswered> {
+    pub async fn ask<T>(&self, asked: &Asked, read: impl Read<T>) -> Result<T, Unanswered> {
         let name = self.settings.name.as_str();
-        let answered = self.ask(asked, &read).await;
+        let answered = self.ask_as_oneself(asked, &read).await;
         let outcome = match &answered {
             Ok(_) => "ok",
             Err(why) => why.failure().as_str(),
@@ -110,7 +114,7 @@ impl Remote {
         answered
     }
 
-    async fn ask<T>(&self, asked: &Asked, read: &impl Read<T>) -> Result<T, Unanswered> {
+    async fn ask_as_oneself<T>(&self, asked: &Asked, read: &impl Read<T>) -> Result<T, Unanswered> {
         let started = Instant::now();
         let mut renewed = false;
         // For the first exchange: whoever asks again asks for leave again.
@@ -207,7 +211,10 @@ impl Remote {
                 (outcome, Err(Failure::Source.into()))
             }
         };
-        self.guard.note(&leave, Instant::now(), about(&asked.target), outcome);
+        match outcome {
+            Outcome::Failed if asked.is_apart => self.guard.withdraw(&leave),
+            outcome => self.guard.note(&leave, Instant::now(), about(asked), outcome),
+        }
         read
     }
 
@@ -261,8 +268,15 @@ impl Remote {
         let prefix = base.path().trim_end_matches('/');
         let target = format!("{prefix}{}", asked.target);
         let uri = Uri::builder().scheme(base.scheme()?.clone()).authority(base.authority()?.clone());
-        let mut request = Request::get(uri.path_and_query(target).build().ok()?).body(Bytes::new()).ok()?;
+        let uri = uri.path_and_query(target).build().ok()?;
+        let mut request = match &asked.body {
+            Some(body) => Request::post(uri).body(body.clone()).ok()?,
+            None => Request::get(uri).body(Bytes::new()).ok()?,
+        };
         let headers = request.headers_mut();
+        if asked.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         // What is compressed would have to be taken apart by somebody before it can be read.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -285,9 +299,10 @@ impl Remote {
 }
 
 /// A number for what a question is about, the same for every spelling of it.
-fn about(target: &str) -> u64 {
+fn about(asked: &Asked) -> u64 {
     let mut hash = DefaultHasher::new();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    asked.body.hash(&mut hash);
+    let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
     match Path::parse(path) {
         Ok(path) => {
             (0..path.len()).for_each(|at| path.segment(at).to_ascii_lowercase().hash(&mut hash));
@@ -342,19 +357,26 @@ fn judged(answer: &Answer) -> (Outcome, Result<(), Failure>) {
 
 #[cfg(test)]
 mod tests {
-    use super::about;
+    use super::*;
+
+    fn about_get(target: &str) -> u64 {
+        about(&Asked { target: target.to_owned(), ..Asked::default() })
+    }
 
     #[test]
     fn every_spelling_of_a_question_is_about_the_same() {
-        let plain = about("/v1/customers/c/carts/k?a=1");
+        let plain = about_get("/v1/customers/c/carts/k?a=1");
         for same in
             ["/V1/customers/c/Carts/k?a=1", "/v1/customers/c/%63arts/k?a=1", "/v1/customers/c/carts/k/?a=1"]
         {
-            assert_eq!(about(same), plain, "{same}");
+            assert_eq!(about_get(same), plain, "{same}");
         }
         for other in ["/v1/customers/c/carts/j?a=1", "/v1/customers/c/carts/k?a=2", "/v1/customers/c/carts/k"]
         {
-            assert_ne!(about(other), plain, "{other}");
+            assert_ne!(about_get(other), plain, "{other}");
         }
+        let target = "/v1/customers/c/carts/k?a=1".to_owned();
+        let sent = Asked { target, body: Some(Bytes::from_static(b"{}")), ..Asked::default() };
+        assert_ne!(about(&sent), plain);
     }
 }

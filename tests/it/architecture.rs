@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("client", &["deadline", "fetch", "local", "tls"]),
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),
-    ("agreements", &["clock", "extract", "fetch", "policy", "remote"]),
+    ("agreements", &["clock", "extract", "fetch", "policy", "random", "remote"]),
     ("judge", &["agreements", "extract", "policy"]),
     ("audit", &["metrics", "policy"]),
     (

@@ -48,6 +48,7 @@ mod rsa_forger;
 mod signatures;
 mod sources;
 mod stage;
+mod standing;
 mod support;
 mod tls;
 mod tokens;

@@ -7,7 +7,8 @@ use countersign::standin::PartnerStatus;
 use serde_json::json;
 
 use crate::center::{
-    PLENTY, as_fault, asked, assert_unknown, center, counting, customer, is, order_of, said, unsigned,
+    PLENTY, as_fault, asked, assert_unknown, center, center_with, counting, customer, is, order_of, said,
+    unsigned,
 };
 use crate::key_server::KeyServer;
 use crate::keys::{fresh, issuer, issuers, published};
@@ -103,7 +104,9 @@ fn an_answer_that_can_not_be_read_counts_as_failed_and_several_open_the_breaker(
         ("status=403".to_owned(), false),
         ("status=404".to_owned(), false),
     ] {
-        let stage = center(PLENTY, "");
+        // What is asked behind the orders would count too.
+        let off = "policy: { rules: [{ name: reseller-standing, mode: off }] }\n";
+        let stage = center_with(PLENTY, "", off, |text| text);
         assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
         let answered = questions(&stage, "ok");
         stage.standin.fault("GET", "agreementstatus", &fault, None);

@@ -117,9 +117,14 @@ pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option
     Ok((!is_future(at, now)).then_some(at))
 }
 
-/// The code of a fault, which comes as a number or as a text.
+/// The code of a fault.
 pub fn code(body: &Value) -> Option<u64> {
-    match member(body, "code")? {
+    number(body, "code")
+}
+
+/// A member that is a number, or a text of digits.
+pub fn number(object: &Value, name: &str) -> Option<u64> {
+    match member(object, name)? {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse().ok(),
         _ => None,

@@ -33,5 +33,5 @@ pub async fn ask<T>(
     leave: Option<Leave>,
     read: impl Read<T>,
 ) -> Result<T, Unanswered> {
-    remote.get(&Asked { target, headers, asker, patience, leave }, read).await
+    remote.ask(&Asked { target, headers, asker, patience, leave, ..Asked::default() }, read).await
 }

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod ask;
 mod settings;
+mod standing;
 pub mod warm;
 
 pub use settings::Settings;
@@ -13,10 +14,11 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::agreements::partner_center::answers::{NextPage, Terms};
+use crate::agreements::partner_center::standing::Standings;
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::fetch::Answer;
-use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, Scope, Status};
-use crate::policy::id::{Guid, Name};
+use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, STANDING, Scope, Status};
+use crate::policy::id::{Guid, MpnId, Name};
 use crate::remote::client::Remote;
 use crate::remote::guard::Leave;
 use crate::remote::reading::{Read, Unanswered};
@@ -29,7 +31,21 @@ const PAGES_MAX: usize = 20;
 pub struct PartnerCenter {
     settings: Settings,
     remote: Arc<Remote>,
+    standings: Arc<Standings>,
     epoch: u64,
+}
+
+/// Questions that Partner Center can answer.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    /// A customer's agreement, in a cloud where there is none.
+    NotApplicable,
+    /// A customer's agreement.
+    Customer(Guid),
+    /// A reseller's agreement.
+    Reseller(PartnerIds),
+    /// A reseller's standing.
+    Standing(MpnId),
 }
 
 /// What one of the two questions about a customer brought.
@@ -58,26 +74,44 @@ impl Half {
 impl PartnerCenter {
     /// A source that asks this server. `epoch` is a number of everything that its answers depend on.
     pub fn new(settings: Settings, remote: Arc<Remote>, epoch: u64) -> PartnerCenter {
-        PartnerCenter { settings, remote, epoch }
+        let standings = Arc::new(Standings::new(Arc::clone(&remote)));
+        PartnerCenter { settings, remote, standings, epoch }
     }
 
-    async fn say(&self, question: &Question) -> Said {
-        let key = &question.key;
+    /// The question that a key comes to; `None` where Partner Center cannot answer it.
+    fn subject(&self, key: &Key) -> Option<Subject> {
         let settings = &self.settings;
         match (key.agreement, key.party) {
             // By configuration, not because it can not be found there.
             (MCA, Party::Customer(_)) if settings.not_applicable.contains(&key.cloud) => {
+                Some(Subject::NotApplicable)
+            }
+            _ if key.cloud != settings.cloud => None,
+            (MCA, Party::Customer(customer)) if key.scope == Scope::Billing(settings.partner) => {
+                Some(Subject::Customer(customer))
+            }
+            (MPA, Party::Reseller(ids)) if is_of(key, settings.region) => Some(Subject::Reseller(ids)),
+            // There it is asked by MPN id alone.
+            (STANDING, Party::Reseller(ids)) if is_of(key, settings.region) => ids.mpn.map(Subject::Standing),
+            // No request tells of a partner's own agreement.
+            _ => None,
+        }
+    }
+
+    async fn say(&self, question: &Question) -> Said {
+        match self.subject(&question.key) {
+            None => Said::Nothing,
+            Some(Subject::NotApplicable) => {
                 Said::Definite { status: Status::NotApplicable, observed_at: Timestamp::now() }
             }
-            _ if key.cloud != settings.cloud => Said::Nothing,
-            (MCA, Party::Customer(customer)) if key.scope == Scope::Billing(settings.partner) => {
-                self.of_customer(question, customer).await
+            Some(Subject::Customer(customer)) => self.of_customer(question, customer).await,
+            Some(Subject::Reseller(ids)) => self.of_reseller(question, ids).await,
+            Some(Subject::Standing(mpn)) => {
+                match self.standings.ask(mpn, question.asker, question.patience).await {
+                    Ok(status) => Said::Definite { status, observed_at: Timestamp::now() },
+                    Err(failure) => Said::Failed(failure),
+                }
             }
-            (MPA, Party::Reseller(ids)) if is_of(key, settings.region) => {
-                self.of_reseller(question, ids).await
-            }
-            // No request tells of a partner's own agreement.
-            _ => Said::Nothing,
         }
     }
 
@@ -163,6 +197,10 @@ impl Source for PartnerCenter {
 
     fn is_ailing(&self) -> bool {
         self.remote.is_ailing()
+    }
+
+    fn may_say(&self, key: &Key) -> bool {
+        self.subject(key).is_some()
     }
 
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {

@@ -5,7 +5,7 @@ use crate::config::policy::names::{Names, PartnerFacts};
 use crate::config::problem::Span;
 use crate::config::read::{Reader, did_you_mean, quoted};
 use crate::policy::AgreementInfo;
-use crate::policy::agreement::{Cloud, MCA, MPA, PartyKind, Region};
+use crate::policy::agreement::{Cloud, MCA, MPA, PartyKind, Region, STANDING};
 use crate::policy::condition::When;
 use crate::policy::facts::{Country, PartnerKind};
 use crate::policy::id::Name;
@@ -239,7 +239,7 @@ fn requirement(reader: &Reader, node: &Node, agreements: &[AgreementInfo]) -> Op
     })
 }
 
-/// The agreements that rules may name: the two built in, and those that configuration adds. Those built in keep their doubt
+/// The agreements that rules may name: those built in, and those that configuration adds. Those built in keep their doubt
 /// codes (Partner Center, "Partner Center REST error codes") where none are given; another one is doubted by its `code`.
 pub fn agreements(reader: &Reader, node: Option<&Node>) -> Vec<AgreementInfo> {
     let mut known = vec![
@@ -254,6 +254,12 @@ pub fn agreements(reader: &Reader, node: Option<&Node>) -> Vec<AgreementInfo> {
             code: 13_605,
             action: None,
             doubt_codes: vec![(PartyKind::Customer, 13_605)],
+        },
+        AgreementInfo {
+            name: STANDING,
+            code: 900_400,
+            action: None,
+            doubt_codes: vec![(PartyKind::Reseller, 900_400)],
         },
     ];
     let Some(node) = node else { return known };
