@@ -117,13 +117,20 @@ struct Held {
     agreements: Vec<Agreement>,
 }
 
-impl Held {
-    fn new(ledger: Ledger) -> Held {
+impl Ledger {
+    /// The agreements that it has a record of, each once.
+    pub fn agreements(&self) -> Vec<Agreement> {
         let mut agreements: Vec<Agreement> =
-            ledger.entries.values().flatten().map(|entry| entry.agreement).collect();
+            self.entries.values().flatten().map(|entry| entry.agreement).collect();
         agreements.sort_unstable();
         agreements.dedup();
-        Held { ledger, agreements }
+        agreements
+    }
+}
+
+impl Held {
+    fn new(ledger: Ledger) -> Held {
+        Held { agreements: ledger.agreements(), ledger }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod resources;
 pub mod roles;
 pub mod service;
 pub mod sources;
+mod standing;
 pub mod texts;
 pub mod trust;
 
@@ -203,6 +204,7 @@ fn read(
     }
     let (agreements, mut policy) = (agreements?, policy?);
     policy.policy.unrecorded_status = agreements.unrecorded_status;
+    standing::leave_out_untold(&mut policy.policy, &agreements);
     let reads = resources::reads(reader, tree.span, &upstream, &agreements, &policy.policy, &facts);
     Some(Settings {
         revision,

@@ -90,7 +90,7 @@ fn first_bit(name: &str) -> u128 {
 pub fn kind(name: &str) -> Kind {
     // Most names are told by their first letter.
     let Some(first) = name.bytes().next() else { return Kind::Plain };
-    if !matches!(first, b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'x') {
+    if !matches!(first, b'c' | b'e' | b'f' | b'h' | b'k' | b'm' | b'p' | b's' | b't' | b'u' | b'x') {
         return Kind::Plain;
     }
     let starts = |prefix: &str| starts(name, prefix);
@@ -106,6 +106,8 @@ pub fn kind(name: &str) -> Kind {
         b'f' if is("forwarded") => Kind::KeptBack,
         b'h' if is("http-method-override") => Kind::Override,
         b'k' if is("keep-alive") => Kind::Fixed,
+        // A server that folds names would take it for the id that the gateway answers for.
+        b'm' if name.contains(['_', '.']) && (is("ms-requestid") || is("ms-correlationid")) => Kind::Fixed,
         // Some gateways to scripts make a setting of it (CVE-2016-5385).
         b'p' if is("proxy") => Kind::KeptBack,
         b'p' if is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate") => {

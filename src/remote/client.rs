@@ -212,7 +212,7 @@ impl Remote {
             }
         };
         match outcome {
-            Outcome::Failed if asked.is_apart => self.guard.withdraw(&leave),
+            Outcome::Answered | Outcome::Failed if asked.is_apart => self.guard.withdraw(&leave),
             outcome => self.guard.note(&leave, Instant::now(), about(asked), outcome),
         }
         read

@@ -190,14 +190,16 @@ fn in_shadow_no_order_waits_and_failures_keep_nothing_else_from_being_asked() {
 }
 
 #[test]
-fn where_no_source_can_say_anything_nothing_is_asked() {
+fn where_no_source_can_say_anything_a_rule_in_shadow_costs_nothing_and_one_in_force_denies() {
     let mut stage = Stage::start();
     for _ in 0..3 {
         assert_eq!(order_of(&stage, CUSTOMER, "4847383", &[]).status, 201);
         assert_eq!(stage.metric("countersign_lookup_questions_total"), 3.0);
     }
-    let told = recorded(&stage.stop());
-    assert_eq!(told, vec![("4847383".to_owned(), "unrecorded".to_owned()); 3]);
+    assert_eq!(recorded(&stage.stop()), []);
+    let stage = Stage::with(ENFORCED);
+    let answer = order_of(&stage, CUSTOMER, "4847383", &[]);
+    assert_eq!(said(&answer), is(409, "agreement_unrecorded"), "{answer:?}");
 }
 
 #[test]

@@ -26,8 +26,8 @@ const BATCH_MAX: usize = 50;
 const WAITING_MAX: usize = 2_000;
 /// How long the first one waits for others: the look-ups of one order begin one after the other.
 const GATHER: Duration = Duration::from_millis(5);
-/// The most callers whose share is tried for one question.
-const ASKERS_MAX: usize = 4;
+/// The most callers whose share is tried for one question: every one that may wait for it.
+const ASKERS_MAX: usize = BATCH_MAX;
 /// Partner Center's code for a partner that may not be named on orders ("Validate a reseller partner of record").
 const NOT_VALID: u64 = 900_400;
 
