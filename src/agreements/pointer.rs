@@ -75,7 +75,7 @@ impl Pointer {
         }
     }
 
-    /// Whether a key has all that the pointer names.
+    /// True where a key has all that the pointer names.
     pub fn fits(&self, key: &Key) -> bool {
         self.0.iter().all(|step| match step {
             Step::Plain(_) => true,
@@ -112,7 +112,7 @@ fn element<'v>(list: &'v Value, member: &str, wanted: &str) -> Result<Option<&'v
     }
 }
 
-/// Whether a value is what is wanted, as text without regard to case.
+/// True where a value is the wanted one, as text without regard to case.
 pub fn is(found: &Value, wanted: &str) -> bool {
     match found {
         Value::String(text) => wanted.eq_ignore_ascii_case(text),

@@ -15,7 +15,7 @@ enum Piece {
 }
 
 named_enum! {
-    /// What a template may name.
+    /// A place that a template may name.
     Place {
         /// The agreement's name.
         Agreement = "agreement",

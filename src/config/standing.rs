@@ -1,7 +1,6 @@
 //! The shadow rule of standings: left out where no source can tell of them.
 
 use crate::config::agreements::Agreements;
-use crate::config::sources::Kind;
 use crate::policy::Policy;
 use crate::policy::agreement::STANDING;
 use crate::policy::rule::{Mode, Rule};
@@ -14,8 +13,7 @@ pub fn leave_out_untold(policy: &mut Policy, agreements: &Agreements) {
         let Some(order) = of.map(|requirement| &agreements.order[requirement.of as usize]) else {
             return false;
         };
-        let mut remotes = agreements.remotes.iter().filter(|remote| order.contains(&remote.name));
-        let may_tell = remotes.any(|remote| matches!(remote.kind, Kind::PartnerCenter(..) | Kind::Http(_)));
+        let may_tell = agreements.remotes.iter().any(|remote| order.contains(&remote.name));
         let mut ledgers = agreements.ledgers.iter().filter(|ledger| order.contains(&ledger.name));
         let is_recorded = ledgers.any(|source| source.ledger.agreements().contains(&STANDING));
         rule.mode == Mode::Shadow && !may_tell && !is_recorded

@@ -151,14 +151,8 @@ fn both(sent: &Product, there: &Product) -> Product {
         (_, Product::Unknown) => Product::Unknown,
         (Product::Unknown, named) => named.clone(),
         (Product::Named { ids, classes }, Product::Named { ids: others, classes: more }) => {
-            let mut ids = ids.clone();
-            ids.extend(
-                others
-                    .iter()
-                    .filter(|id| !ids.iter().any(|known| known.eq_ignore_ascii_case(id)))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
+            let is_new = |id: &&String| !ids.iter().any(|known| known.eq_ignore_ascii_case(id));
+            let ids = ids.iter().chain(others.iter().filter(is_new)).cloned().collect();
             Product::Named { ids, classes: classes.union(*more) }
         }
     }

@@ -14,13 +14,13 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// What is wrong with it.
+    /// The fault that was found in it.
     pub fn why(self) -> &'static str {
         let (Unusable::Broken(why) | Unusable::Silent(why)) = self;
         why
     }
 
-    /// How the question ended for the breaker: an answer about one party alone says nothing of the server.
+    /// The question's end for the breaker: an answer about one party alone says nothing of the server.
     pub fn outcome(self) -> Outcome {
         match self {
             Unusable::Broken(_) => Outcome::Failed,

@@ -24,7 +24,7 @@ use crate::remote::reading::{Unanswered, Unusable};
 const BATCH_MAX: usize = 50;
 /// The most resellers that wait for theirs.
 const WAITING_MAX: usize = 2_000;
-/// How long the first one waits for others: the look-ups of one order begin one after the other.
+/// The wait of the first one for others: the look-ups of one order begin one after the other.
 const GATHER: Duration = Duration::from_millis(5);
 /// The most callers whose share is tried for one question: every one that may wait for it.
 const ASKERS_MAX: usize = BATCH_MAX;
