@@ -29,14 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let many: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(7), |text| text.parse())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let settings = Settings {
-        entries: many.max(FEW),
-        accepted: Duration::from_secs(7 * 24 * 3600),
-        missing: Duration::from_secs(30),
-        stale: Duration::from_secs(3600),
-        recheck_after: Duration::from_secs(5),
-        deadline: Duration::from_secs(2),
-    };
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let settings = Settings { entries: many.max(FEW), accepted: week, ..Settings::default() };
     let sources = Arc::new(Sources::default());
     let asking = Asking::new(&sources, &settings, Some(Guid::from_bits(PARTNER)), Now::read());
     let small = Agreements::new(settings.entries, runtime.handle().clone());

@@ -70,6 +70,11 @@ impl Now {
         Now { wall: Timestamp::now(), mono: Instant::now(), uptime: Uptime::read() }
     }
 
+    /// A moment of the wall clock, for what is judged as of then and has no age.
+    pub fn standing(wall: Timestamp) -> Now {
+        Now { wall, ..Now::read() }
+    }
+
     /// This moment, for asking its age later.
     pub fn moment(self) -> Moment {
         Moment { wall: self.wall, uptime: self.uptime }

@@ -5,10 +5,14 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::agreements::cache::Settings;
 use crate::agreements::file::Ledger;
-use crate::agreements::source::{By, Said, Settled, Stack};
+use crate::agreements::inquiry::Wanted;
+use crate::agreements::precedence::{Speaker, Weighing};
+use crate::agreements::source::Said;
+use crate::clock::Now;
 use crate::extract::{self, Refusal, Sent};
-use crate::policy::agreement::{Answer, Fact, Failure, Statuses};
+use crate::policy::agreement::{Agreement, Answer, Demand, Failure, PartyKind, Statuses};
 use crate::policy::decision::{Decision, Need};
 use crate::policy::facts::{Caller, Facts, Request, Unreadable};
 use crate::policy::id::Name;
@@ -101,14 +105,17 @@ pub fn judge(policy: &Policy, question: &Question, known: &Known) -> Judged {
             return refused(Some(request.clone()), refusal);
         }
     };
-    let answers: Vec<Answer> = plan.needs().iter().map(|need| answer(known, need, question.at)).collect();
+    let answers: Vec<Answer> = {
+        let demands = policy.demands();
+        plan.needs().iter().map(|need| answer(&demands, known, need, question.at)).collect()
+    };
     let statuses = Statuses { answers, stale_max: SignedDuration::MAX };
     let decision = plan.decide_roles().unwrap_or_else(|| plan.decide(&statuses));
     let needs = plan.needs().to_vec();
     Judged { needs, answers: statuses.answers, decision, request: Some(request.clone()) }
 }
 
-fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
+fn answer(demands: &[(Agreement, PartyKind, Demand)], known: &Known, need: &Need, at: Timestamp) -> Answer {
     const LEDGER: Name = Name::new("ledger").expect("a plain name");
     let in_turn: Vec<(Name, Option<&Ledger>)> = match known {
         Known::Unreachable => return Answer::failed(Failure::Source),
@@ -118,24 +125,20 @@ fn answer(known: &Known, need: &Need, at: Timestamp) -> Answer {
             names.iter().map(|name| (*name, ledgers.get(name))).collect()
         }
     };
-    // The demand of rules only tells what need not be asked: here everything is at hand.
-    let mut stack = Stack::default();
-    for (position, (source, ledger)) in in_turn.iter().enumerate() {
+    let of = (need.key.agreement, need.key.party.kind());
+    let demand = demands
+        .iter()
+        .find(|demand| (demand.0, demand.1) == of)
+        .map_or_else(Demand::default, |demand| demand.2);
+    let mut weighing = Weighing::new(Settings::default(), demand, Wanted::Anew, Now::standing(at));
+    for (position, (name, ledger)) in in_turn.iter().enumerate() {
         // What is no ledger is not asked here: it may know more.
         let last = position + 1 == in_turn.len();
         let said = ledger.map_or(Said::Failed(Failure::NotAsked), |ledger| ledger.say(&need.key, last));
-        if stack.settle(said, By { source: *source, epoch: 0, is_local: true, reused: false }) {
+        if weighing.take(Speaker { name: *name, epoch: 0, is_local: true }, said) {
             break;
         }
     }
-    let reply = stack.reply();
-    let fact = reply.settled.map(|Settled { status, observed_at, by }| Fact {
-        status,
-        observed_at,
-        asked_at: at,
-        source: by.source,
-    });
-    let failure =
-        if fact.is_none() { Some(reply.failure.unwrap_or(Failure::Unrecorded)) } else { reply.failure };
-    Answer { last: fact, failure }
+    let (kept, _) = weighing.conclude(&need.key, 0, None, false);
+    kept.answer
 }

@@ -35,12 +35,14 @@ pub enum Lane {
     Shared,
     /// What is asked beside requests: who waits must not share an answer that is only had if nobody else wants to ask.
     Aside,
+    /// An operator who wants it asked now.
+    ByHand,
     /// One caller by itself, whom the limits of another one kept from an answer.
     Own(Guid),
 }
 
-/// What is asked: a key, the generation of the sources, what would do for an answer, and who asks.
-pub type Route = (Key, u64, Wanted, Lane);
+/// The key, the generation of the sources, how often something was forgotten, what would do for an answer, and who asks.
+pub type Route = (Key, u64, u64, Wanted, Lane);
 
 /// The answer to come, for each route.
 type UnderWay = HashMap<Route, watch::Receiver<Option<Kept>>>;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
-use crate::agreements::source::{Reply, Settled, Sources};
+use crate::agreements::cache::{FactCache, Freshness, Kept, Settings};
+use crate::agreements::learnt::{Learnt, LearntWords};
+use crate::agreements::precedence::{Outlook, Weighing};
+use crate::agreements::source::Sources;
 use crate::clock::Now;
-use crate::extract::moment::is_future;
-use crate::policy::agreement::{Answer, Fact, Failure, Key, Party, Scope};
+use crate::policy::agreement::{Failure, Key, Party, Scope};
 use crate::policy::id::Guid;
 
 /// The longest that a question waits for its turn: what one caller waits for, others wait behind.
@@ -31,6 +32,8 @@ pub struct Inquiry {
     pub settings: Settings,
     /// Where answers are kept.
     pub cache: FactCache,
+    /// The words learnt from passing answers.
+    pub learnt: LearntWords,
     /// Counts questions.
     pub asked: Arc<AtomicU64>,
     /// Where what stands.
@@ -52,27 +55,23 @@ impl Inquiry {
         if let Some(kept) = before.filter(suffices) {
             return kept;
         }
-        let shared = self.everyones(before.as_ref());
-        let kept = match shared.filter(|shared| shared.generation == self.generation) {
-            Some(shared) => shared,
-            None => {
-                self.asked.fetch_add(1, Ordering::Relaxed);
-                let holds = |kept: &Kept| {
-                    let by_age = kept.by_age(&self.settings, self.now);
-                    self.wanted == Wanted::Fresh && kept.doubted.is_none() && by_age != Freshness::Hard
-                };
-                // Of other sources than now: these are asked again, but not for what one that is remote would repeat.
-                let held = shared.or(before.filter(holds));
-                // Half of it: an answer has to come before whoever asked gives up.
-                let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
-                let reply = self.sources.ask(&self.key, self.asker, patience, held.as_ref()).await;
-                // As it is now: it may have been doubted meanwhile.
-                let shared = shared.and_then(|_| self.everyones(before.as_ref()));
-                self.conclude(reply, held, newer(self.cache.get(&self.key), shared))
-            }
-        };
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let words = Words::about(&self.key, &self.learnt, &self.sources, &self.settings, self.now);
+        let weighing = Weighing::new(self.settings, self.sources.demand(&self.key), self.wanted, self.now);
+        let weighing = weighing.knowing(before, words.last(), self.sources.terms(self.key.party.kind()));
+        // Half of it: an answer has to come before whoever asked gives up.
+        let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
+        let weighing = self.sources.ask(&self.key, self.asker, patience, weighing).await;
+        // As it is now: it may have been doubted meanwhile.
+        let known = self.cache.get(&self.key).filter(|known| self.sources.stands(known, &self.key));
+        let words_now = Words::about(&self.key, &self.learnt, &self.sources, &self.settings, self.now);
+        let (kept, outlook) =
+            weighing.conclude(&self.key, self.generation, known, words_now.last().is_some());
+        self.follow(&words, outlook);
         let doubt_settled = match before {
-            Some(before) if before.doubted.is_some() && kept.answer.failure.is_none() => Some(self.now.mono),
+            Some(before) if before.doubted.is_some() && kept.answer.failure.is_none() => {
+                Some(self.now.uptime)
+            }
             before => before.and_then(|before| before.doubt_settled),
         };
         let kept = Kept { doubt_settled, ..kept };
@@ -80,9 +79,23 @@ impl Inquiry {
             self.cache.put(self.key, kept);
         }
         // What was learnt meanwhile is newer.
-        let newest =
-            self.cache.get(&self.key).filter(|newest| newest.asked > kept.asked && newest.doubted.is_none());
+        let newest = self
+            .cache
+            .get(&self.key)
+            .filter(|newest| newest.weighed > kept.weighed && newest.doubted.is_none());
         newest.unwrap_or(kept)
+    }
+
+    /// Does with what was learnt as the question came out, unless more was learnt meanwhile.
+    fn follow(&self, words: &Words, outlook: Outlook) {
+        let Some(last) = words.last() else { return };
+        let next = match outlook {
+            Outlook::Holds => return,
+            Outlook::Confirmed => Some(Learnt { confirmed: self.now.moment(), ..last }),
+            // What every partner shares goes on for the others.
+            Outlook::Ended => words.shared.is_some().then(|| Learnt::ended(self.now, last.teacher)),
+        };
+        self.learnt.replace(self.key, words.own, next);
     }
 
     /// Whether an answer is kept. A failure is only beside what it stands in for, so that names nobody has drive out
@@ -102,95 +115,35 @@ impl Inquiry {
             && kept.answer.last.is_some()
             && !self.cache.get(&self.key).is_some_and(still_answers)
     }
-
-    /// What makes the reply an answer. `held` is what stood for a source, `known` what is kept now.
-    fn conclude(&self, reply: Reply, held: Option<Kept>, known: Option<Kept>) -> Kept {
-        let standing = known.filter(|known| self.sources.stands(known, &self.key));
-        let known_fact = known.filter(|known| known.doubted.is_none()).and_then(|known| known.answer.last);
-        let (answer, epoch) = match (reply.settled, reply.failure) {
-            (Some(settled), _) if settled.by.reused && reply.failure.is_none() => {
-                // As old as it was.
-                let held = held.expect("what was said before is held");
-                return Kept { generation: self.generation, doubted: None, ..held };
-            }
-            (Some(settled), failure) => match since_learnt(known_fact, &settled, self.now) {
-                Some(fact) => self.still_learnt(fact),
-                None => {
-                    let fact = self.fact(&settled);
-                    // An acceptance that was known may be the one that could not be asked for; it is no younger for it.
-                    let known = failure.and(standing).filter(|known| self.may_still_hold(known));
-                    let (fact, epoch) = match known.and_then(|known| Some((known.answer.last?, known.epoch)))
-                    {
-                        Some((known, epoch)) => {
-                            (Fact { status: known.status.merged(fact.status), ..known }, epoch)
-                        }
-                        None => (fact, settled.by.epoch),
-                    };
-                    (Answer { last: Some(fact), failure }, epoch)
-                }
-            },
-            (None, Some(failure)) => (fallback(standing, failure), standing.map_or(0, |known| known.epoch)),
-            (None, None) => match learnt(known_fact, self.now) {
-                // No source says anything of the party, as when it was learnt.
-                Some(fact) => self.still_learnt(fact),
-                // No source names the party any more: an older acceptance is not merely stale.
-                None => (Answer::failed(Failure::Unrecorded), 0),
-            },
-        };
-        let kept = Kept::new(&self.key, answer, self.now.mono, self.generation, &self.settings);
-        Kept { epoch, ..kept }
-    }
-
-    /// What was learnt, after no source said anything that is newer.
-    fn still_learnt(&self, fact: Fact) -> (Answer, u64) {
-        let answer = Answer::known(Fact { asked_at: self.now.wall, ..fact });
-        (answer, self.sources.learnt_epoch(self.key.party.kind()))
-    }
-
-    fn may_still_hold(&self, known: &Kept) -> bool {
-        known.doubted.is_none()
-            && known.answer.last.is_some_and(|fact| {
-                let age = self.now.wall.duration_since(fact.asked_at);
-                fact.status.is_accepted() && age <= self.settings.stale_max()
-            })
-    }
-
-    fn fact(&self, settled: &Settled) -> Fact {
-        Fact {
-            status: settled.status,
-            observed_at: settled.observed_at,
-            asked_at: self.now.wall,
-            source: settled.by.source,
-        }
-    }
-
-    /// An acceptance that counts for every partner, where one was learnt that is enough.
-    fn everyones(&self, before: Option<&Kept>) -> Option<Kept> {
-        let kept = self.cache.get(&everyones(&self.key)?)?;
-        let demand = self.sources.demand(&self.key);
-        let counts = before.is_none_or(|before| {
-            // What was asked later is told nothing by it.
-            let is_newer = kept.asked >= before.asked;
-            match before.answer.last.filter(|fact| fact.status.is_accepted()) {
-                // Who doubts an acceptance, or refreshes it, asks.
-                Some(fact) => {
-                    let is_enough = demand.is_met_by(fact.status);
-                    before.doubted.is_none() && self.wanted == Wanted::Fresh && (is_newer || !is_enough)
-                }
-                None => is_newer,
-            }
-        });
-        let holds = kept.doubted.is_none() && kept.by_age(&self.settings, self.now) != Freshness::Hard;
-        let is_enough = demand.is_met_by(kept.fact()?.status);
-        (counts && holds && is_enough).then_some(kept)
-    }
 }
 
-/// The one to the later question.
-fn newer(own: Option<Kept>, shared: Option<Kept>) -> Option<Kept> {
-    match (own, shared) {
-        (Some(own), Some(shared)) if shared.asked > own.asked => Some(shared),
-        (own, shared) => own.or(shared),
+/// The words about a key that passing answers taught and whose teachers are still in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// The word about the key itself.
+    own: Option<Learnt>,
+    /// The word that counts for every partner.
+    shared: Option<Learnt>,
+}
+
+impl Words {
+    /// Looks them up.
+    pub fn about(key: &Key, learnt: &LearntWords, sources: &Sources, settings: &Settings, now: Now) -> Words {
+        let of = |key: Key| {
+            let word = learnt.get(&key, now, settings.learnt)?;
+            (sources.is_taught_by(word.teacher) || !word.status.is_accepted()).then_some(word)
+        };
+        Words { own: of(*key), shared: everyones(key).and_then(of) }
+    }
+
+    /// What both amount to: a later word about the key itself may have ended what counts for every partner.
+    pub fn last(&self) -> Option<Learnt> {
+        let joined = match (self.own, self.shared) {
+            (Some(own), Some(shared)) if shared.at.uptime > own.at.uptime => Some(shared.over(own)),
+            (Some(own), Some(shared)) => Some(own.over(shared)),
+            (own, shared) => own.or(shared),
+        };
+        joined.filter(|word| word.status.is_accepted())
     }
 }
 
@@ -198,16 +151,4 @@ fn newer(own: Option<Kept>, shared: Option<Kept>) -> Option<Kept> {
 pub fn everyones(key: &Key) -> Option<Key> {
     let is_billed = matches!((key.party, key.scope), (Party::Customer(_), Scope::Billing(_)));
     is_billed.then_some(Key { scope: Scope::None, ..*key })
-}
-
-/// What was learnt from the upstream; not what a clock has dated that was ahead.
-fn learnt(known: Option<Fact>, now: Now) -> Option<Fact> {
-    known.filter(|fact| fact.source == LEARNED && !is_future(fact.observed_at, now.wall))
-}
-
-/// What was learnt since a local source was last written is newer than what it says.
-fn since_learnt(known: Option<Fact>, settled: &Settled, now: Now) -> Option<Fact> {
-    let is_newer = |fact: &Fact| settled.by.is_local && fact.observed_at > settled.observed_at;
-    let learnt = learnt(known, now).filter(is_newer)?;
-    Some(Fact { status: learnt.status.merged(settled.status), ..learnt })
 }

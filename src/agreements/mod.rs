@@ -5,26 +5,30 @@ pub mod file;
 pub mod flights;
 pub mod http;
 pub mod inquiry;
+pub mod learnt;
 pub mod near;
 pub mod partner_center;
 pub mod pointer;
+pub mod precedence;
 pub mod saved;
 pub mod source;
 pub mod template;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, fallback};
+use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, stand_in};
 use crate::agreements::flights::{Flights, Lane, Waiter};
-use crate::agreements::inquiry::{Inquiry, Wanted, everyones};
+use crate::agreements::inquiry::{Inquiry, Wanted, Words, everyones};
+use crate::agreements::learnt::{Learnt, LearntWords, Teacher};
 use crate::agreements::near::NearFacts;
 use crate::agreements::source::Sources;
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::policy::agreement::{Agreement, Answer, Fact, Failure, Key, Status, Statuses};
 use crate::policy::decision::Need;
 use crate::policy::id::{Guid, PartnerRef};
@@ -73,7 +77,12 @@ impl<'s> Asking<'s> {
 #[derive(Clone, Debug)]
 pub struct Agreements {
     cache: FactCache,
+    learnt: LearntWords,
     flights: Flights,
+    /// The sources in force: of who learns, some work with older ones.
+    in_force: Arc<ArcSwap<Sources>>,
+    /// How often something was forgotten by hand: who asks then shares no question that was asked before.
+    forgets: Arc<AtomicU64>,
     generations: Arc<AtomicU64>,
     /// How much was learnt, doubted or forgotten: copies from before are not used any more.
     changes: Arc<AtomicU64>,
@@ -85,6 +94,9 @@ impl Agreements {
     pub fn new(entries: u64, control: Handle) -> Agreements {
         Agreements {
             cache: FactCache::new(entries),
+            learnt: LearntWords::new(entries),
+            in_force: Arc::default(),
+            forgets: Arc::default(),
             flights: Flights::new(control),
             generations: Arc::default(),
             changes: Arc::default(),
@@ -93,9 +105,10 @@ impl Agreements {
     }
 
     /// Says that what these sources answer may have changed: what is kept of them is asked for again.
-    pub fn renew(&self, sources: &Sources) {
+    pub fn renew(&self, sources: &Arc<Sources>) {
         let next = self.generations.fetch_add(1, Ordering::AcqRel) + 1;
         sources.generation.store(next, Ordering::Release);
+        self.in_force.store(Arc::clone(sources));
     }
 
     /// How many questions sources were asked so far.
@@ -127,7 +140,7 @@ impl Agreements {
                         }
                         None => return None,
                     };
-                    if self.is_superseded(&need.key, &kept) {
+                    if self.is_superseded(asking, &need.key, &kept) {
                         return None;
                     }
                     match kept.freshness(settings, generation, now) {
@@ -139,28 +152,28 @@ impl Agreements {
                     kept
                 }
             };
-            answers.push(kept.answer);
+            answers.push(kept.answer_at(now));
         }
         Some(Statuses { answers, stale_max: settings.stale_max() })
     }
 
-    /// Whether an answer that denies is older than an acceptance that counts for every partner. Looked at only where
-    /// something is about to be denied.
-    fn is_superseded(&self, key: &Key, kept: &Kept) -> bool {
+    /// Whether an answer that denies is older than an acceptance that was learnt. Looked at only where something is about to
+    /// be denied.
+    fn is_superseded(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> bool {
         let denies = kept.answer.last.is_none_or(|fact| !fact.status.is_accepted());
-        denies
-            && everyones(key)
-                .and_then(|key| self.cache.get(&key))
-                .is_some_and(|shared| shared.doubted.is_none() && shared.asked > kept.asked)
+        let learnt = || Words::about(key, &self.learnt, asking.sources, asking.settings, asking.now).last();
+        denies && learnt().is_some_and(|learnt| learnt.at.uptime > kept.weighed)
     }
 
     /// Why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
     /// likely to now.
     fn serves_stale(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> Option<Failure> {
         let fact = kept.answer.last.filter(|fact| fact.status.is_accepted())?;
+        let settings = asking.settings;
         let holds = kept.doubted.is_none()
             && kept.generation == asking.generation()
-            && asking.now.wall.duration_since(fact.asked_at) <= asking.settings.stale_max()
+            && asking.now.age(kept.asked) <= settings.accepted + settings.stale
+            && kept.holds_since.is_none_or(|since| asking.now.age(since) < settings.learnt)
             && asking.sources.demand(key).is_met_by(fact.status);
         let ailing = || asking.sources.are_ailing(key.party.kind()).then_some(Failure::Unavailable);
         kept.answer.failure.or_else(ailing).filter(|_| holds)
@@ -168,11 +181,12 @@ impl Agreements {
 
     /// Has an answer that still serves asked for again, unless somebody does already. What is kept meanwhile.
     fn refresh_behind(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
-        if self.cache.claim_refresh(key, asking.now.mono) {
+        if self.cache.claim_refresh(key, asking.now.uptime) {
             let aside = Asking { asker: None, ..*asking };
             let (settings, now, generation) = (*asking.settings, asking.now, asking.generation());
             drop(self.ask(&aside, key, Wanted::Anew, Lane::Aside, move |kept| {
-                kept.freshness(&settings, generation, now) == Freshness::Fresh && kept.asked >= now.mono
+                kept.freshness(&settings, generation, now) == Freshness::Fresh
+                    && kept.asked.uptime >= now.uptime
             }));
         }
         self.cache.get(&key)
@@ -189,11 +203,11 @@ impl Agreements {
             let kept = self.cache.get(&need.key);
             let serves = |kept: &Kept| {
                 kept.freshness(settings, generation, now) != Freshness::Hard
-                    && !self.is_superseded(&need.key, kept)
+                    && !self.is_superseded(asking, &need.key, kept)
             };
             if let Some(kept) = kept.filter(serves) {
                 counts.hits += 1;
-                statuses.answers.push(kept.answer);
+                statuses.answers.push(kept.answer_at(now));
                 continue;
             }
             if kept.is_none() && is_moot(asking, need) {
@@ -208,17 +222,17 @@ impl Agreements {
             };
             let asking = &asking;
             let fresh = *settings;
-            let looked_at = kept.map(|kept| kept.asked);
+            let looked_at = kept.map(|kept| kept.weighed);
             let waiter = self.ask(asking, need.key, Wanted::Fresh, lane, move |kept| {
                 // What was found wanting is so still.
-                looked_at != Some(kept.asked) && kept.freshness(&fresh, generation, now) != Freshness::Hard
+                looked_at != Some(kept.weighed) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
             let kept = kept.filter(|kept| asking.sources.stands(kept, &need.key));
             if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {
-                statuses.answers.push(fallback(kept, failure));
+                statuses.answers.push(stand_in(kept, now, failure));
                 continue;
             }
-            statuses.answers.push(fallback(kept, Failure::NotAsked));
+            statuses.answers.push(stand_in(kept, now, Failure::NotAsked));
             if need.decides {
                 waiting.push((at, need.key, waiter, kept));
             }
@@ -246,11 +260,10 @@ impl Agreements {
 
     /// Asks anew, at most once in `recheck_after`, whoever asks.
     fn ask_again(&self, asking: &Asking<'_>, key: Key, lane: Lane) -> Waiter {
-        let (recheck_after, until) = (asking.settings.recheck_after, asking.now.mono);
+        let (recheck_after, now) = (asking.settings.recheck_after, asking.now);
         let generation = asking.generation();
         self.ask(asking, key, Wanted::Anew, lane, move |kept| {
-            let age = until.saturating_duration_since(kept.asked);
-            kept.generation == generation && kept.doubted.is_none() && age < recheck_after
+            kept.generation == generation && kept.doubted.is_none() && now.age(kept.asked) < recheck_after
         })
     }
 
@@ -277,10 +290,10 @@ impl Agreements {
                 landed => landed,
             };
             statuses.answers[at] = match landed {
-                Ok(Some(landed)) => landed.answer,
-                Ok(None) => fallback(kept, Failure::Source),
+                Ok(Some(landed)) => landed.answer_at(asking.now),
+                Ok(None) => stand_in(kept, asking.now, Failure::Source),
                 // The flight goes on for the next request.
-                Err(_) => fallback(kept, Failure::Deadline),
+                Err(_) => stand_in(kept, asking.now, Failure::Deadline),
             };
         }
     }
@@ -296,11 +309,13 @@ impl Agreements {
         suffices: impl Fn(&Kept) -> bool + Send + 'static,
     ) -> Waiter {
         let generation = asking.generation();
-        self.flights.join((key, generation, wanted, lane), || {
+        let forgets = self.forgets.load(Ordering::Acquire);
+        self.flights.join((key, generation, forgets, wanted, lane), || {
             let inquiry = Inquiry {
                 sources: Arc::clone(asking.sources),
                 settings: *asking.settings,
                 cache: self.cache.clone(),
+                learnt: self.learnt.clone(),
                 asked: Arc::clone(&self.asked),
                 key,
                 generation,
@@ -313,48 +328,67 @@ impl Agreements {
     }
 
     /// Learns from the upstream's own answer that an agreement was accepted: what is kept counts at once, beside what was
-    /// known already. An acceptance that is not enough for a rule denies nothing: there may be another one.
-    pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status) {
-        // Of the sources in force now: who learns may work with older ones.
-        let (now, generation) = (asking.now, self.generations.load(Ordering::Acquire));
-        let demand = asking.sources.demand(&key);
-        let epoch = asking.sources.learnt_epoch(key.party.kind());
+    /// known already. An acceptance that is not enough for a rule denies nothing: there may be another one. False where it
+    /// teaches nothing: its teacher is not in force any more, or it repeats what the upstream has contradicted since.
+    pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status, teacher: Teacher) -> bool {
+        let (now, settings) = (asking.now, asking.settings);
+        let sources = self.in_force.load();
+        let known = self.learnt.get(&key, now, settings.learnt);
+        let repeats =
+            known.and_then(|known| known.refused).is_some_and(|refused| refused.merged(status) == refused);
+        if !sources.is_taught_by(teacher) || repeats {
+            return false;
+        }
+        let (generation, demand) = (sources.generation(), sources.demand(&key));
+        let holds = |word: &Learnt| sources.is_taught_by(word.teacher) && now.age(word.at) < settings.learnt;
+        let terms = sources.terms(key.party.kind());
+        let word = Learnt::new(status, now, teacher, terms);
+        self.learnt.take(key, word, holds, |status| demand.is_met_by(status));
         self.cache.change(key, |kept| {
-            let holds = |kept: &&Kept| kept.freshness(asking.settings, generation, now) != Freshness::Hard;
+            let holds = |kept: &&Kept| kept.freshness(settings, generation, now) != Freshness::Hard;
             let known = kept.filter(holds).and_then(|kept| Some((*kept, kept.fact()?)));
             let before = known.filter(|(_, fact)| fact.status.is_accepted());
             let merged = before.map_or(status, |(_, fact)| fact.status.merged(status));
             if !demand.is_met_by(merged) {
                 // Before anything is denied, the sources are asked.
-                return kept.map(|kept| Kept { doubted: Some(now.mono), ..*kept });
+                return kept.map(|kept| Kept { doubted: Some(now.uptime), ..*kept });
             }
             if let Some((kept, fact)) = before
                 && !demand.is_met_by(status)
             {
-                // What is enough is what was known, and that is no younger now.
+                // The older acceptance satisfies the rules: keep its age, or merging would make it look fresh.
                 return Some(Kept { answer: Answer::known(Fact { status: merged, ..fact }), ..kept });
             }
-            let status = merged;
-            let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
-            let learnt = Kept::new(&key, Answer::known(fact), now.mono, generation, asking.settings);
-            Some(Kept { epoch, ..learnt })
+            let fact = Fact { status: merged, observed_at: now.wall, asked_at: now.wall, source: LEARNED };
+            let learnt = Kept::new(&key, Answer::known(fact), now.moment(), generation, settings);
+            // A doubt that came since is not settled by it.
+            let doubted = kept.and_then(|kept| kept.doubted).filter(|doubted| *doubted > now.uptime);
+            Some(Kept { epoch: teacher.under(terms), own: Some(status), doubted, ..learnt })
         });
         self.changed();
+        true
     }
 
     /// Takes from the upstream's own answer that an acceptance may not hold any more: it is asked for again before its
     /// next use, at most once in `recheck_after`. Whether an acceptance is held that it speaks against.
-    pub fn doubt(&self, settings: &Settings, key: Key, now: Instant) -> bool {
+    pub fn doubt(&self, settings: &Settings, key: Key, now: Now) -> bool {
         let doubt = |key| {
-            let mut is_held = false;
+            let mut held = None;
             let doubted = self.cache.change(key, |kept| {
-                let kept =
-                    kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.status.is_accepted()))?;
-                is_held = true;
-                let again = |at: Instant| now.saturating_duration_since(at) >= settings.recheck_after;
-                kept.doubt_settled.is_none_or(again).then_some(Kept { doubted: Some(now), ..*kept })
+                let fact = kept.and_then(|kept| kept.answer.last).filter(|fact| fact.status.is_accepted());
+                let kept = kept.zip(fact).map(|(kept, fact)| {
+                    held = Some(fact.status);
+                    kept
+                })?;
+                let again = |at| now.uptime.since(at) >= settings.recheck_after;
+                kept.doubt_settled.is_none_or(again).then_some(Kept { doubted: Some(now.uptime), ..*kept })
             });
-            (is_held, doubted)
+            if let Some(status) = held {
+                self.learnt.put(key, Learnt::contradicted(now, status));
+            } else {
+                self.learnt.forget(&key);
+            }
+            (held.is_some(), doubted)
         };
         let (is_held, doubted) = doubt(key);
         // What all partners share is in doubt with it; what they have of their own is not.
@@ -367,13 +401,13 @@ impl Agreements {
 
     /// Takes a hint that something was accepted at a moment, which can not be told: what is missing is asked for again
     /// before its next use, what is accepted behind it. Whether anything was asked before that moment.
-    pub fn hint(&self, key: Key, at: Timestamp, now: Instant) -> bool {
+    pub fn hint(&self, key: Key, at: Timestamp, now: Now) -> bool {
         let hinted = self.cache.change(key, |kept| {
-            let kept = kept.filter(|kept| kept.answer.last.is_some_and(|fact| fact.asked_at < at))?;
+            let kept = kept.filter(|kept| kept.answer.last.is_some() && now.wall_of(kept.asked) < at)?;
             let is_accepted = kept.answer.last.is_some_and(|fact| fact.status.is_accepted());
             Some(match is_accepted {
-                true => Kept { refresh_at: kept.refresh_at.min(now), ..*kept },
-                false => Kept { doubted: Some(now), ..*kept },
+                true => Kept { refresh_at: kept.refresh_at.min(now.uptime), ..*kept },
+                false => Kept { doubted: Some(now.uptime), ..*kept },
             })
         });
         if hinted {
@@ -386,29 +420,59 @@ impl Agreements {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// What is kept of an agreement of a party, whatever its kind, cloud, region or billing partner.
-    pub fn find(&self, agreement: Agreement, id: PartnerRef) -> Vec<(Key, Kept)> {
+    /// The answers and words about an agreement of a party, whatever its kind, cloud, region or billing partner.
+    pub fn find(&self, asking: &Asking<'_>, agreement: Agreement, id: PartnerRef) -> Vec<(Key, Kept)> {
         let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
-        self.cache.all().filter(|(key, _)| is_it(key)).collect()
+        let mut found: Vec<(Key, Kept)> = self.cache.all().filter(|(key, _)| is_it(key)).collect();
+        for (key, word) in self.learnt.all().filter(|(key, word)| is_it(key) && word.status.is_accepted()) {
+            if !found.iter().any(|(known, _)| *known == key) {
+                found.push((key, kept_of(asking, &key, &word, 0)));
+            }
+        }
+        found
     }
 
-    /// Asks anew for one key, beside the requests. What came of it, where it came in time.
+    /// Asks now for one key, beside the requests, whatever was asked a moment ago. The answer, where it came in time.
     pub async fn refresh(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
+        let deadline = tokio::time::Instant::from_std(asking.until);
+        let mut landed = None;
+        // A question that was under way already may have been answered before: it is waited for, and another one asked.
+        for _ in 0..2 {
+            let waiter = self.ask(asking, key, Wanted::Anew, Lane::ByHand, |_| false);
+            let joined = waiter.joined;
+            landed = tokio::time::timeout_at(deadline, waiter.landed()).await.ok().flatten();
+            if !joined {
+                break;
+            }
+        }
+        self.changed();
+        landed
+    }
+
+    /// Asks for one key within what the budget leaves over, at most once in `recheck_after`.
+    pub async fn warm(&self, asking: &Asking<'_>, key: Key) -> Option<Kept> {
         let waiter = self.ask_again(asking, key, Lane::Aside);
         let landed = tokio::time::timeout(asking.settings.deadline, waiter.landed()).await;
         self.changed();
         landed.ok().flatten()
     }
 
-    /// Forgets what is kept under a key: the next request asks.
-    pub fn forget(&self, key: &Key) {
-        self.cache.forget(key);
+    /// Forgets what is kept and learnt under a key: the next request asks. An answer that was asked for before is dropped.
+    pub fn forget(&self, asking: &Asking<'_>, key: &Key) {
+        self.forgets.fetch_add(1, Ordering::AcqRel);
+        self.learnt.forget(key);
+        self.cache.forget(*key, asking.now, self.generations.load(Ordering::Acquire), asking.settings);
         self.changed();
     }
 
-    /// Everything that is kept, in no order; for saving it.
+    /// Every answer, in no order; for saving it.
     pub fn all(&self) -> impl Iterator<Item = (Key, Kept)> + '_ {
         self.cache.all()
+    }
+
+    /// Every word that was learnt, in no order; for saving it.
+    pub fn all_learnt(&self) -> impl Iterator<Item = (Key, Learnt)> + '_ {
+        self.learnt.all()
     }
 
     /// A number that is another one once anything was learnt.
@@ -416,11 +480,10 @@ impl Agreements {
         self.asked().wrapping_add(self.changes.load(Ordering::Acquire) << 32)
     }
 
-    /// Takes a fact that was learnt earlier or elsewhere, unless its source was asked already, or there is a later one;
+    /// Takes a fact that a source told earlier or elsewhere, unless this source was asked already, or there is a later one;
     /// whether it was taken. Before its first use it is held against the sources that cost nothing to ask.
     pub fn take(&self, asking: &Asking<'_>, key: Key, fact: Fact, epoch: u64) -> bool {
-        let age = Duration::try_from(asking.now.wall.duration_since(fact.asked_at)).unwrap_or_default();
-        let Some(asked) = asking.now.mono.checked_sub(age) else { return false };
+        let asked = asking.now.at_wall(fact.asked_at);
         let kept = Kept::new(&key, Answer::known(fact), asked, 0, asking.settings);
         let demand = asking.sources.demand(&key);
         let taken = self.cache.change(key, |known| {
@@ -429,7 +492,7 @@ impl Agreements {
                 let was_asked = known.epoch == epoch && known.generation != kept.generation;
                 let says_more =
                     known.fact().is_some_and(|known| is_enough(known.status)) && !is_enough(fact.status);
-                !was_asked && !says_more && known.doubted.is_none() && asked >= known.asked
+                !was_asked && !says_more && known.doubted.is_none() && asked.uptime >= known.asked.uptime
             };
             let doubt_settled = known.and_then(|known| known.doubt_settled);
             known.is_none_or(gives_way).then_some(Kept { epoch, doubt_settled, ..kept })
@@ -439,6 +502,20 @@ impl Agreements {
         }
         taken
     }
+
+    /// Takes a word that was learnt in another process, unless more was learnt since.
+    pub fn take_learnt(&self, asking: &Asking<'_>, key: Key, word: Learnt) {
+        self.learnt.take(key, word, |known| asking.sources.is_taught_by(known.teacher), |_| true);
+        self.changed();
+    }
+}
+
+/// A word that was learnt, as the answer that it is if no source says otherwise.
+fn kept_of(asking: &Asking<'_>, key: &Key, word: &Learnt, generation: u64) -> Kept {
+    let Moment { wall, .. } = word.at;
+    let fact = Fact { status: word.status, observed_at: wall, asked_at: wall, source: LEARNED };
+    let kept = Kept::new(key, Answer::known(fact), word.at, generation, asking.settings);
+    Kept { epoch: word.teacher.under(word.terms), ..kept }
 }
 
 /// True for a need that nobody waits for and that no source can answer: a question would start a flight for nothing.

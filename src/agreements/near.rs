@@ -86,6 +86,7 @@ impl Hasher for Mixer {
 mod tests {
     use super::*;
     use crate::agreements::cache::Settings;
+    use crate::clock::Now;
     use crate::policy::agreement::{Answer, Cloud, Failure, MCA, MPA, Party, Scope};
     use crate::policy::id::Guid;
 
@@ -98,15 +99,9 @@ mod tests {
             party: Party::Customer(Guid::from_bits(bits)),
             scope: Scope::None,
         };
-        let settings = Settings {
-            entries: 1,
-            accepted: COPY_AGE_MAX,
-            missing: COPY_AGE_MAX,
-            stale: COPY_AGE_MAX,
-            recheck_after: COPY_AGE_MAX,
-            deadline: COPY_AGE_MAX,
-        };
-        let kept = Kept::new(&key(1, MCA), Answer::failed(Failure::Unrecorded), now, 3, &settings);
+        let settings = Settings::default();
+        let moment = Now::read().moment();
+        let kept = Kept::new(&key(1, MCA), Answer::failed(Failure::Unrecorded), moment, 3, &settings);
         let mut near = NearFacts::default();
         near.put(key(1, MCA), kept, now, 7);
         assert!(near.get(&key(1, MCA), now, 7).is_some());

@@ -1,4 +1,4 @@
-//! Saved facts: acceptances that outlive the process, as lines of JSON in one file.
+//! Saved facts: the answers and the learnt words that outlive the process, as lines of JSON in one file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -9,14 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agreements::cache::{Kept, LEARNED, Settings};
+use crate::agreements::learnt::{Learnt, Teacher};
+use crate::clock::Now;
 use crate::extract::moment::is_future;
-use crate::policy::agreement::{Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status};
+use crate::policy::agreement::{
+    Absence, Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status,
+};
 use crate::policy::id::{Guid, MpnId, Name};
 
 /// The longest first line that is looked at, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
-/// What the first line says; a file of another form is left alone.
-const FORM: &str = "countersign-facts-1";
+/// The start of the first line of every file of saved facts; a file of another form is left alone.
+const FORMS: &str = "countersign-facts-";
+/// The form that is written and read.
+const FORM: &str = "countersign-facts-2";
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -24,7 +30,7 @@ struct Head {
     saved_at: String,
 }
 
-/// One acceptance.
+/// One answer of a source, or one word that was learnt.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -39,62 +45,59 @@ struct Line {
     region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     billing: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted_at: Option<String>,
-    undated: bool,
+    status: SavedStatus,
     observed_at: String,
     asked_at: String,
     source: String,
     epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<SavedStatus>,
 }
 
-/// A fact as it was saved.
+/// A status as it is saved.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum SavedStatus {
+    Missing(String),
+    Accepted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+        undated: bool,
+    },
+}
+
+/// An answer or a word as it was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// Its key.
-    pub key: Key,
-    /// The fact.
-    pub fact: Fact,
-    /// The epoch of the source that said so.
-    pub epoch: u64,
+pub enum Saved {
+    /// An answer of a source, and the epoch of that source.
+    Answer(Key, Fact, u64),
+    /// A word that was learnt.
+    Learnt(Key, Learnt),
 }
 
-/// What reading a file brought.
+/// The outcome of reading a file.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The facts that hold still.
     pub facts: Vec<Saved>,
-    /// How many do not: too old, of a source that is not asked any more, or not readable.
+    /// How many do not: too old, of a source or an upstream that is not asked any more, or not readable.
     pub left_out: usize,
 }
 
-/// Saves acceptances, in place of what was saved before: all of them are there, or those of before. `is_kept` says of
-/// which sources. The answer is how many there were.
-pub fn save(
-    path: &Path,
-    facts: impl Iterator<Item = (Key, Kept)>,
-    is_kept: impl Fn(Name) -> bool,
-    now: Timestamp,
-) -> io::Result<usize> {
+/// Saves what is known, in place of what was saved before: all of it is there, or that of before. The answer is how many
+/// lines there are.
+pub fn save(path: &Path, facts: impl Iterator<Item = Saved>, now: Timestamp) -> io::Result<usize> {
     if path.exists() && !is_ours(path)? {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "there is another file, which is left alone"));
     }
     let beside = beside(path);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     let mut writer = BufWriter::with_capacity(1 << 16, file);
-    let head = Head { form: FORM.to_owned(), saved_at: now.to_string() };
-    write_line(&mut writer, &head)?;
-    let mut count = 0;
-    for (key, kept) in facts {
-        let Some(fact) = kept.answer.last.filter(|fact| is_kept(fact.source) && kept.doubted.is_none())
-        else {
-            continue;
-        };
-        if let Some(line) = line(&key, &fact, kept.epoch) {
-            write_line(&mut writer, &line)?;
-            count += 1;
-        }
-    }
+    let count = write(&mut writer, facts, now)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
@@ -102,6 +105,32 @@ pub fn save(
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()?;
     Ok(count)
+}
+
+/// Writes facts as lines. The answer is how many there are.
+pub fn write(
+    writer: &mut impl Write,
+    facts: impl Iterator<Item = Saved>,
+    now: Timestamp,
+) -> io::Result<usize> {
+    write_line(writer, &Head { form: FORM.to_owned(), saved_at: now.to_string() })?;
+    let mut count = 0;
+    for saved in facts {
+        if let Some(line) = line(&saved) {
+            write_line(writer, &line)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The form in which an answer is saved: what its source said by itself. Nothing is saved of ledgers, which `is_saved` tells
+/// apart, nor of acceptances in doubt; what was learnt is saved by itself.
+pub fn of_answer(key: Key, kept: &Kept, is_saved: impl Fn(Name) -> bool, now: Now) -> Option<Saved> {
+    let fact = kept.answer_at(now).last.filter(|fact| fact.source != LEARNED && is_saved(fact.source))?;
+    let status = kept.own.unwrap_or(fact.status);
+    let is_in_doubt = kept.doubted.is_some() && status.is_accepted();
+    (!is_in_doubt).then_some(Saved::Answer(key, Fact { status, ..fact }, kept.epoch))
 }
 
 /// Whether a file holds saved facts, or nothing. What is no regular file could keep its reader waiting for ever.
@@ -112,7 +141,8 @@ pub fn is_ours(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
     let mut reader = BufReader::new(File::open(path)?.take(LINE_BYTES_MAX));
     reader.read_until(b'\n', &mut head)?;
-    Ok(head.is_empty() || serde_json::from_slice::<Head>(&head).is_ok_and(|head| head.form == FORM))
+    let form = serde_json::from_slice::<Head>(&head).map(|head| head.form);
+    Ok(head.is_empty() || form.is_ok_and(|form| form.starts_with(FORMS)))
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -126,8 +156,15 @@ fn write_line(writer: &mut impl Write, line: &impl Serialize) -> io::Result<()> 
     writer.write_all(b"\n")
 }
 
-fn line(key: &Key, fact: &Fact, epoch: u64) -> Option<Line> {
-    let Status::Accepted { at, undated } = fact.status else { return None };
+fn line(saved: &Saved) -> Option<Line> {
+    let (key, fact, epoch, learnt) = match saved {
+        Saved::Answer(key, fact, epoch) => (key, *fact, *epoch, None),
+        Saved::Learnt(key, word) => {
+            let at = word.at.wall;
+            let fact = Fact { status: word.status, observed_at: at, asked_at: at, source: LEARNED };
+            (key, fact, word.teacher.0, Some(word))
+        }
+    };
     let ids = key.party.ids();
     Some(Line {
         cloud: key.cloud.to_string(),
@@ -137,42 +174,98 @@ fn line(key: &Key, fact: &Fact, epoch: u64) -> Option<Line> {
         mpn_id: ids.mpn.map(|mpn| mpn.to_string()),
         region: key.scope.region().map(|region| region.to_string()),
         billing: key.scope.billing().map(|partner| partner.to_string()),
-        accepted_at: at.map(|at| at.to_string()),
-        undated,
+        status: SavedStatus::of(fact.status)?,
         observed_at: fact.observed_at.to_string(),
         asked_at: fact.asked_at.to_string(),
         source: fact.source.to_string(),
         epoch,
+        terms: learnt.map(|word| word.terms),
+        confirmed_at: learnt.map(|word| word.confirmed.wall.to_string()),
+        refused: learnt.and_then(|word| word.refused).and_then(SavedStatus::of),
     })
 }
 
+impl SavedStatus {
+    /// What does not exist for a party is said by configuration: it is not saved.
+    fn of(status: Status) -> Option<SavedStatus> {
+        match status {
+            Status::Missing(absence) => Some(SavedStatus::Missing(absence.to_string())),
+            Status::Accepted { at, undated } => {
+                Some(SavedStatus::Accepted { at: at.map(|at| at.to_string()), undated })
+            }
+            Status::NotApplicable => None,
+        }
+    }
+
+    fn read(&self) -> Option<Status> {
+        match self {
+            SavedStatus::Missing(absence) => Absence::parse(absence).map(Status::Missing),
+            SavedStatus::Accepted { at, undated } => {
+                let at = read(at, |text| text.parse::<Timestamp>().ok())?;
+                (at.is_some() || *undated).then_some(Status::Accepted { at, undated: *undated })
+            }
+        }
+    }
+
+    fn is_dated_ahead(status: Status, now: Timestamp) -> bool {
+        matches!(status, Status::Accepted { at: Some(at), .. } if is_future(at, now))
+    }
+}
+
 /// Loads what was saved and holds still. `epoch_of` says of a source what its epoch is; `None` where it is not asked any
-/// more. What was learnt from the upstream is of no source.
+/// more. `is_taught` says of a teacher that it is in force.
 pub fn load(
     path: &Path,
     settings: &Settings,
     epoch_of: impl Fn(Name) -> Option<u64>,
-    now: Timestamp,
+    is_taught: impl Fn(Teacher) -> bool,
+    now: Now,
 ) -> io::Result<Loaded> {
     if !is_ours(path)? {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no saved facts"));
     }
-    let mut lines = BufReader::new(File::open(path)?).split(b'\n');
-    lines.next().transpose()?;
-    let oldest = settings.stale_max();
+    read_lines(BufReader::new(File::open(path)?), settings, epoch_of, is_taught, now)
+}
+
+/// Reads lines; see [`load`].
+pub fn read_lines(
+    reader: impl BufRead,
+    settings: &Settings,
+    epoch_of: impl Fn(Name) -> Option<u64>,
+    is_taught: impl Fn(Teacher) -> bool,
+    now: Now,
+) -> io::Result<Loaded> {
+    let mut lines = reader.split(b'\n');
+    let head = lines.next().transpose()?.unwrap_or_default();
+    // What another version has written has another meaning.
+    let is_read = serde_json::from_slice::<Head>(&head).is_ok_and(|head| head.form == FORM);
     let holds = |saved: &Saved| {
-        let age = now.duration_since(saved.fact.asked_at);
-        let source = saved.fact.source;
+        let age = |at: Timestamp| now.wall.duration_since(at);
         // A clock that was ahead when it was saved would keep it for ever.
-        let is_dated_ahead = is_future(saved.fact.observed_at, now)
-            || matches!(saved.fact.status, Status::Accepted { at: Some(at), .. } if is_future(at, now));
-        (SignedDuration::ZERO..=oldest).contains(&age)
-            && !is_dated_ahead
-            && (source == LEARNED || epoch_of(source) == Some(saved.epoch))
+        let is_past = |at: Timestamp| age(at) >= SignedDuration::ZERO;
+        match *saved {
+            Saved::Answer(_, fact, epoch) => {
+                // What is known to be missing stays known: it is asked again before anything is denied for it.
+                let is_young = !fact.status.is_accepted() || age(fact.asked_at) <= settings.stale_max();
+                is_young
+                    && is_past(fact.asked_at)
+                    && !is_future(fact.observed_at, now.wall)
+                    && !SavedStatus::is_dated_ahead(fact.status, now.wall)
+                    && epoch_of(fact.source) == Some(epoch)
+            }
+            Saved::Learnt(_, word) => {
+                is_past(word.at.wall)
+                    && is_past(word.confirmed.wall)
+                    && now.age(word.confirmed) < settings.learnt
+                    && !SavedStatus::is_dated_ahead(word.status, now.wall)
+                    && (is_taught(word.teacher) || !word.status.is_accepted())
+            }
+        }
     };
     let mut loaded = Loaded::default();
     for line in lines {
-        match serde_json::from_slice::<Line>(&line?).ok().as_ref().and_then(saved).filter(holds) {
+        let line = serde_json::from_slice::<Line>(&line?).ok().filter(|_| is_read);
+        match line.and_then(|line| saved(&line, now)).filter(holds) {
             Some(saved) => loaded.facts.push(saved),
             None => loaded.left_out += 1,
         }
@@ -180,11 +273,12 @@ pub fn load(
     Ok(loaded)
 }
 
-fn saved(line: &Line) -> Option<Saved> {
-    // What is there has to be readable.
-    fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-        text.as_deref().map_or(Some(None), |text| parse(text).map(Some))
-    }
+/// A member that may be left out, but has to be readable where it is there.
+fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    text.as_deref().map_or(Some(None), |text| parse(text).map(Some))
+}
+
+fn saved(line: &Line, now: Now) -> Option<Saved> {
     let tenant = read(&line.tenant, Guid::parse)?;
     let mpn = read(&line.mpn_id, MpnId::parse)?;
     let ids = PartnerIds { tenant, mpn };
@@ -201,23 +295,32 @@ fn saved(line: &Line) -> Option<Saved> {
         (None, Some(partner)) => Scope::Billing(partner),
         _ => return None,
     };
-    let at = read(&line.accepted_at, |text| text.parse::<Timestamp>().ok())?;
-    if at.is_none() && !line.undated {
-        return None;
-    }
     let key = Key { cloud: Cloud::parse(&line.cloud)?, agreement: Name::new(&line.agreement)?, party, scope };
-    let fact = Fact {
-        status: Status::Accepted { at, undated: line.undated },
-        observed_at: line.observed_at.parse().ok()?,
-        asked_at: line.asked_at.parse().ok()?,
-        source: Name::new(&line.source)?,
+    let status = line.status.read()?;
+    let asked_at: Timestamp = line.asked_at.parse().ok()?;
+    let source = Name::new(&line.source)?;
+    let confirmed_at = read(&line.confirmed_at, |text| text.parse::<Timestamp>().ok())?;
+    let refused = match &line.refused {
+        Some(refused) => Some(refused.read()?),
+        None => None,
     };
-    Some(Saved { key, fact, epoch: line.epoch })
+    match (source == LEARNED, confirmed_at, line.terms) {
+        (true, Some(confirmed_at), Some(terms)) => {
+            let (at, confirmed) = (now.at_wall(asked_at), now.at_wall(confirmed_at));
+            let teacher = Teacher(line.epoch);
+            Some(Saved::Learnt(key, Learnt { status, at, confirmed, teacher, terms, refused }))
+        }
+        (false, None, None) if refused.is_none() => {
+            let observed_at = line.observed_at.parse().ok()?;
+            Some(Saved::Answer(key, Fact { status, observed_at, asked_at, source }, line.epoch))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
     use crate::policy::agreement::{Answer, MCA, MPA};
@@ -225,101 +328,156 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn settings() -> Settings {
-        Settings {
-            entries: 10,
-            accepted: HOUR,
-            missing: HOUR,
-            stale: HOUR,
-            recheck_after: HOUR,
-            deadline: HOUR,
-        }
+        Settings { accepted: HOUR, stale: HOUR, learnt: 3 * HOUR, ..Settings::default() }
     }
 
-    #[test]
-    fn acceptances_are_saved_and_what_holds_still_comes_back() {
-        let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
-        let name = |text| Name::new(text).unwrap();
-        let ids = PartnerIds { tenant: Some(Guid::from_bits(2)), mpn: MpnId::parse("5139005") };
-        let customer = |bits| Key {
+    fn now() -> Now {
+        Now::standing("2026-06-01T12:00:00Z".parse().unwrap())
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn customer(bits: u128) -> Key {
+        Key {
             cloud: Cloud::Commercial,
             agreement: MCA,
             party: Party::Customer(Guid::from_bits(bits)),
             scope: Scope::Billing(Guid::from_bits(1)),
-        };
+        }
+    }
+
+    fn epoch_of(source: Name) -> Option<u64> {
+        (source == name("center")).then_some(7)
+    }
+
+    #[test]
+    fn what_is_saved_and_holds_still_comes_back() {
+        let now = now();
+        let ago = |minutes: i64| now.wall - SignedDuration::from_mins(minutes);
+        let ids = PartnerIds { tenant: Some(Guid::from_bits(2)), mpn: MpnId::parse("5139005") };
         let reseller = Key {
             cloud: Cloud::UsGovernment,
             agreement: MPA,
             party: Party::Reseller(ids),
             scope: Scope::Region(Region::Europe),
         };
-        let shared = Key { scope: Scope::None, ..customer(9) };
-        let fact = |status, minutes: i64, source| {
-            let at = now - SignedDuration::from_mins(minutes);
-            Fact {
-                status,
-                observed_at: at - SignedDuration::from_secs(1),
-                asked_at: at,
-                source: name(source),
-            }
+        let answer = |key, status, minutes: i64, source, epoch| {
+            let (observed_at, asked_at) = (ago(minutes) - SignedDuration::from_secs(1), ago(minutes));
+            Saved::Answer(key, Fact { status, observed_at, asked_at, source: name(source) }, epoch)
+        };
+        let word = |key, status, (at, confirmed), teacher, refused| {
+            let (at, confirmed) = (now.at_wall(ago(at)), now.at_wall(ago(confirmed)));
+            Saved::Learnt(key, Learnt { status, at, confirmed, teacher: Teacher(teacher), terms: 7, refused })
         };
         let dated = Status::Accepted { at: Some("2024-03-01T00:00:00.5Z".parse().unwrap()), undated: true };
-        let kept = |key: &Key, fact, epoch| {
-            let kept = Kept::new(key, Answer::known(fact), Instant::now(), 1, &settings());
-            (*key, Kept { epoch, ..kept })
-        };
-        let all = [
-            kept(&customer(1), fact(dated, 5, "center"), 7),
-            kept(&reseller, fact(Status::UNDATED, 119, "center"), 7),
-            kept(&shared, fact(Status::UNDATED, 5, "upstream"), 0),
-            kept(&customer(2), fact(Status::MISSING, 5, "center"), 7),
-            kept(&customer(3), fact(Status::UNDATED, 121, "center"), 7),
-            kept(&customer(4), fact(Status::UNDATED, 5, "center"), 8),
-            kept(&customer(5), fact(Status::UNDATED, 5, "gone"), 7),
-            kept(&customer(6), fact(Status::UNDATED, 5, "ledger"), 0),
-            kept(&customer(7), fact(Status::UNDATED, -1, "center"), 7),
+        let ahead = Status::accepted("2026-06-01T13:00:00Z".parse().unwrap());
+        let wrong_region = Status::Missing(Absence::WrongRegion);
+        let shared = Key { scope: Scope::None, ..customer(9) };
+        let good = [
+            answer(customer(1), dated, 5, "center", 7),
+            answer(reseller, Status::UNDATED, 119, "center", 7),
+            answer(reseller, wrong_region, 5, "center", 7),
+            answer(customer(2), Status::MISSING, 60 * 24 * 90, "center", 7),
+            word(shared, Status::UNDATED, (5, 5), 3, None),
+            word(customer(1), dated, (500, 5), 3, None),
+            word(customer(1), Status::MISSING, (5, 5), 4, Some(dated)),
+        ];
+        let bad = [
+            answer(customer(3), Status::UNDATED, 121, "center", 7),
+            answer(customer(4), Status::UNDATED, 5, "center", 8),
+            answer(customer(5), Status::UNDATED, 5, "gone", 7),
+            answer(customer(6), Status::MISSING, 5, "center", 8),
+            answer(customer(7), Status::UNDATED, -1, "center", 7),
+            answer(customer(7), Status::MISSING, -1, "center", 7),
+            answer(customer(7), ahead, 1, "center", 7),
+            word(shared, Status::UNDATED, (5, 5), 4, None),
+            word(shared, Status::UNDATED, (181, 180), 3, None),
+            word(shared, Status::UNDATED, (-1, -1), 3, None),
+            word(shared, ahead, (1, 1), 3, None),
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("facts.jsonl");
-        let saved = save(&path, all.iter().copied(), |source| source != name("ledger"), now).unwrap();
-        assert_eq!(saved, 7);
-        let epoch_of = |source: Name| (source == name("center")).then_some(7);
-        let loaded = load(&path, &settings(), epoch_of, now).unwrap();
-        let expected: Vec<Saved> = all[..3]
-            .iter()
-            .map(|(key, kept)| Saved { key: *key, fact: kept.answer.last.unwrap(), epoch: kept.epoch })
-            .collect();
-        assert_eq!(loaded.facts, expected);
-        assert_eq!(loaded.left_out, 4);
+        let count = save(&path, good.iter().chain(&bad).copied(), now.wall).unwrap();
+        assert_eq!(count, good.len() + bad.len());
+        let loaded = load(&path, &settings(), epoch_of, |teacher| teacher == Teacher(3), now).unwrap();
+        assert_eq!(loaded.facts, good);
+        assert_eq!(loaded.left_out, bad.len());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_answer_is_saved_as_its_source_gave_it() {
+        let now = now();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let own = Status::accepted(at("2024-01-01T00:00:00Z"));
+        let both = Status::Accepted { at: Some(at("2024-01-01T00:00:00Z")), undated: true };
+        let kept = |status, source| {
+            let fact = Fact { status, observed_at: now.wall, asked_at: now.wall, source: name(source) };
+            Kept::new(&customer(1), Answer::known(fact), now.moment(), 1, &settings())
+        };
+        let saved = |kept: &Kept| {
+            let saved = of_answer(customer(1), kept, |source| source != name("ledger"), now);
+            saved.map(|saved| match saved {
+                Saved::Answer(_, fact, _) => fact.status,
+                Saved::Learnt(..) => panic!("{saved:?}"),
+            })
+        };
+        let doubted = Some(now.uptime);
+        for (kept, expected) in [
+            (kept(own, "center"), Some(own)),
+            (Kept { own: Some(own), ..kept(both, "center") }, Some(own)),
+            (kept(own, "ledger"), None),
+            (kept(own, "upstream"), None),
+            (Kept { doubted, ..kept(own, "center") }, None),
+            (Kept { doubted, ..kept(Status::MISSING, "center") }, Some(Status::MISSING)),
+        ] {
+            assert_eq!(saved(&kept), expected, "{kept:?}");
+        }
     }
 
     #[test]
     fn lines_that_can_not_be_read_cost_no_other_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("facts.jsonl");
-        let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
+        let now = now();
+        let at = now.wall;
         let head = format!("{{\"form\":\"{FORM}\",\"saved_at\":\"x\"}}\n");
-        let good = |tenant: &str, more: &str| {
+        let line = |tenant: &str, status: &str, more: &str| {
             format!(
                 "{{\"cloud\":\"commercial\",\"agreement\":\"mca\",\"party\":\"customer\",\"tenant\":\"{tenant}\",\
-                 \"undated\":true,\"observed_at\":\"{now}\",\"asked_at\":\"{now}\",\"source\":\"upstream\",\"epoch\":0{more}}}\n"
+                 \"status\":{status},\"observed_at\":\"{at}\",\"asked_at\":\"{at}\",\"source\":\"center\",\"epoch\":7{more}}}\n"
             )
         };
         let tenant = Guid::from_bits(1).to_string();
+        let undated = "{\"accepted\":{\"undated\":true}}";
+        let good = |tenant: &str, more: &str| line(tenant, undated, more);
         let lines = [
             good(&tenant, ""),
             good("no tenant", ""),
             good(&tenant, ",\"unheard\":1"),
             good(&tenant, ",\"region\":\"moon\""),
+            good(&tenant, &format!(",\"confirmed_at\":\"{at}\"")),
+            line(&tenant, "{\"accepted\":{\"undated\":false}}", ""),
+            line(&tenant, "{\"missing\":\"somehow\"}", ""),
+            line(&tenant, "{}", ""),
             "{\n".to_owned(),
             good(&tenant, "")[..40].to_owned(),
         ];
+        let load = || load(&path, &settings(), epoch_of, |_| true, now);
         std::fs::write(&path, head + &lines.concat()).unwrap();
-        let loaded = load(&path, &settings(), |_| None, now).unwrap();
-        assert_eq!((loaded.facts.len(), loaded.left_out), (1, 5));
+        let loaded = load().unwrap();
+        assert_eq!((loaded.facts.len(), loaded.left_out), (1, lines.len() - 1));
         for text in ["{}\n", "{\"form\":\"other\",\"saved_at\":\"x\"}\n", "\u{0}\u{1}"] {
             std::fs::write(&path, text).unwrap();
-            assert!(load(&path, &settings(), |_| None, now).is_err(), "{text:?}");
+            assert!(load().is_err(), "{text:?}");
         }
+        // Another version's is replaced, and nothing of it is believed.
+        let other = format!("{{\"form\":\"{FORMS}1\",\"saved_at\":\"x\"}}\n{}", good(&tenant, ""));
+        std::fs::write(&path, other).unwrap();
+        let loaded = load().unwrap();
+        assert_eq!((loaded.facts.len(), loaded.left_out), (0, 1));
+        assert!(is_ours(&path).unwrap());
     }
 }

@@ -1,5 +1,6 @@
 //! Sources: where statuses come from, and how several are asked in turn.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::agreements::cache::{Kept, LEARNED};
-use crate::policy::agreement::{Agreement, Demand, Fact, Failure, Key, PartyKind, Status};
+use crate::agreements::learnt::Teacher;
+use crate::agreements::precedence::{Speaker, Weighing};
+use crate::policy::agreement::{Agreement, Demand, Failure, Key, PartyKind, Status};
 use crate::policy::id::{Guid, Name};
 
 /// What a source says to one question.
@@ -98,41 +101,12 @@ pub struct Sources {
     pub customer: Vec<Arc<dyn Source>>,
     /// What rules ask of dates.
     pub demands: Vec<(Agreement, PartyKind, Demand)>,
+    /// The upstream whose passing answers teach: its URL.
+    pub upstream: String,
+    /// What may have taught an acceptance: this upstream by the rules in force.
+    pub teachers: HashSet<Teacher>,
     /// The generation.
     pub generation: AtomicU64,
-}
-
-/// What asking the sources in turn brought.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reply {
-    /// What sources told.
-    pub settled: Option<Settled>,
-    /// Why there may be more, or nothing was told.
-    pub failure: Option<Failure>,
-}
-
-/// A status that sources told.
-#[derive(Clone, Copy, Debug)]
-pub struct Settled {
-    /// The status.
-    pub status: Status,
-    /// When its source learnt it.
-    pub observed_at: Timestamp,
-    /// Which source said so.
-    pub by: By,
-}
-
-/// Who said something.
-#[derive(Clone, Copy, Debug)]
-pub struct By {
-    /// The source.
-    pub source: Name,
-    /// Its epoch.
-    pub epoch: u64,
-    /// Whether it is local.
-    pub is_local: bool,
-    /// Whether it was not asked, but had said so before.
-    pub reused: bool,
 }
 
 impl Sources {
@@ -156,18 +130,27 @@ impl Sources {
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
     }
 
-    /// The epoch of what is learnt of a party: it stands for what a source would say that costs something to ask, as long as
-    /// that would say the same.
-    pub fn learnt_epoch(&self, kind: PartyKind) -> u64 {
+    /// The terms of what is learnt of a kind of party: the epoch of the source that it stands for.
+    pub fn terms(&self, kind: PartyKind) -> u64 {
         self.of(kind).iter().find(|source| !source.is_local()).map_or(0, |source| source.epoch())
     }
 
+    /// Whether what taught an acceptance is in force.
+    pub fn is_taught_by(&self, teacher: Teacher) -> bool {
+        self.teachers.contains(&teacher)
+    }
+
     /// Whether what is kept may stand in for what these sources could not be asked: it is of now, or what a source that is
-    /// remote has said and would say still. What a ledger said it can always be asked for.
+    /// remote, or the upstream, has said and would say still. What a ledger said it can always be asked for.
     pub fn stands(&self, kept: &Kept, key: &Key) -> bool {
+        let Some(fact) = kept.answer.last else { return false };
+        if fact.source == LEARNED {
+            let terms = self.terms(key.party.kind());
+            return self.teachers.iter().any(|teacher| teacher.under(terms) == kept.epoch);
+        }
         let mut remote = self.of(key.party.kind()).iter().filter(|source| !source.is_local());
         kept.generation == self.generation()
-            || kept.answer.last.is_some_and(|fact| remote.any(|source| is_of(kept, &fact, &**source)))
+            || remote.any(|source| fact.source == source.name() && kept.epoch == source.epoch())
     }
 
     /// True where a source of the party's kind may answer for this key.
@@ -180,103 +163,31 @@ impl Sources {
         self.of(kind).iter().any(|source| source.is_ailing())
     }
 
-    /// Asks the sources in turn; the first definite answer wins. Missing, and accepted too long ago, need every source
-    /// asked before it to have been definite: a failed one may hold the acceptance. What is `kept` stands for the source it
-    /// came from.
+    /// Asks the sources in turn, as far as it takes to settle the question.
     pub async fn ask(
         &self,
         key: &Key,
         asker: Option<Guid>,
         patience: Duration,
-        kept: Option<&Kept>,
-    ) -> Reply {
+        mut weighing: Weighing,
+    ) -> Weighing {
         let sources = self.of(key.party.kind());
         let demand = self.demand(key);
-        let mut stack = Stack::new(demand);
         for (at, source) in sources.iter().enumerate() {
             let last = at + 1 == sources.len();
-            let again = kept.and_then(|kept| said_before(kept, &**source, demand));
-            let said = match again {
-                Some(fact) => Said::Definite { status: fact.status, observed_at: fact.observed_at },
-                None => source.look_up(&Question { key: *key, demand, last, asker, patience }).await,
+            let (name, epoch, is_local) = (source.name(), source.epoch(), source.is_local());
+            let speaker = Speaker { name, epoch, is_local };
+            let is_settled = match weighing.instead_of(speaker) {
+                Some(word) => weighing.take_instead(word),
+                None => {
+                    let question = Question { key: *key, demand, last, asker, patience };
+                    weighing.take(speaker, source.look_up(&question).await)
+                }
             };
-            let by = By {
-                source: again.map_or(source.name(), |fact| fact.source),
-                epoch: source.epoch(),
-                is_local: source.is_local(),
-                reused: again.is_some(),
-            };
-            if stack.settle(said, by) {
+            if is_settled {
                 break;
             }
         }
-        stack.reply()
-    }
-}
-
-/// What a source that costs something to ask has said, where that still holds and is enough. What was learnt from the
-/// upstream is as good as what it would say.
-fn said_before(kept: &Kept, source: &dyn Source, demand: Demand) -> Option<Fact> {
-    let fact = kept.answer.last.filter(|_| kept.answer.failure.is_none() && !source.is_local())?;
-    let is_enough = !fact.status.is_accepted() || demand.is_met_by(fact.status);
-    (is_of(kept, &fact, source) && is_enough).then_some(fact)
-}
-
-/// Whether a source has said what is kept, or would have if it was not learnt, and nothing about it has changed since.
-fn is_of(kept: &Kept, fact: &Fact, source: &dyn Source) -> bool {
-    (fact.source == source.name() || fact.source == LEARNED) && kept.epoch == source.epoch()
-}
-
-/// What sources asked in turn have said so far.
-#[derive(Debug, Default)]
-pub struct Stack {
-    demand: Demand,
-    reply: Reply,
-}
-
-impl Stack {
-    /// Nothing was said yet; `demand` is what rules ask of the date.
-    pub fn new(demand: Demand) -> Stack {
-        Stack { demand, reply: Reply::default() }
-    }
-
-    /// Takes what the next source says; whether that settles the question.
-    pub fn settle(&mut self, said: Said, by: By) -> bool {
-        match said {
-            Said::Nothing => false,
-            Said::Failed(why) => {
-                self.reply.failure.get_or_insert(why);
-                false
-            }
-            Said::AtLeast { status, observed_at, failure } => {
-                self.reply.failure.get_or_insert(failure);
-                self.tell(status, observed_at, by);
-                false
-            }
-            Said::Definite { status: Status::Missing(_), .. } if self.reply.failure.is_some() => false,
-            Said::Definite { status, observed_at } => {
-                self.tell(status, observed_at, by);
-                let is_enough = !status.is_accepted() || self.demand.is_met_by(status);
-                let is_settled = self.reply.failure.is_none() || is_enough;
-                if is_settled {
-                    self.reply.failure = None;
-                }
-                is_settled
-            }
-        }
-    }
-
-    /// Of what several have told, nothing is lost.
-    fn tell(&mut self, status: Status, observed_at: Timestamp, by: By) {
-        let status = match self.reply.settled {
-            Some(told) => told.status.merged(status),
-            None => status,
-        };
-        self.reply.settled = Some(Settled { status, observed_at, by });
-    }
-
-    /// What came of it.
-    pub fn reply(&self) -> Reply {
-        self.reply
+        weighing
     }
 }

@@ -1,7 +1,6 @@
 //! Facts by hand: shown, asked for anew and forgotten on an operator's word.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use crate::admin::FactsReport;
 use crate::admin::facts::{Act, Facts};
 use crate::agreements::Asking;
 use crate::agreements::cache::{Freshness, Kept};
-use crate::clock::Now;
+use crate::clock::{Now, Uptime};
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::proxy::snapshot::Shared;
 
@@ -19,7 +18,11 @@ use crate::proxy::snapshot::Shared;
 pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsReport>) {
     tokio::spawn(async move {
         let all = Arc::clone(&shared);
-        let found = move || all.agreements.find(facts.agreement, facts.party);
+        let found = move || {
+            let snapshot = all.snapshot();
+            let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
+            all.agreements.find(&asking, facts.agreement, facts.party)
+        };
         let mut found = tokio::task::spawn_blocking(found).await.unwrap_or_default();
         // In one order, however they are kept.
         found.sort_by_key(|(key, _)| format!("{key:?}"));
@@ -32,7 +35,7 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
                 // What all partners share was learnt from the upstream: no source is asked for it.
                 Act::Refresh if is_shared(key) => {}
                 Act::Refresh => *kept = shared.agreements.refresh(&asking, *key).await.unwrap_or(*kept),
-                Act::Forget => shared.agreements.forget(key),
+                Act::Forget => shared.agreements.forget(&asking, key),
             }
         }
         let report = match found.is_empty() {
@@ -55,7 +58,7 @@ fn is_shared(key: &Key) -> bool {
 fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
     let (settings, now) = (asking.settings, asking.now);
     let ids = key.party.ids();
-    let fact = kept.answer.last;
+    let fact = kept.answer_at(now).last;
     let accepted = fact.and_then(|fact| match fact.status {
         Status::Accepted { at, undated } => Some((at, undated)),
         _ => None,
@@ -100,7 +103,7 @@ fn shown(asking: &Asking<'_>, key: &Key, kept: &Kept) -> Value {
     value
 }
 
-/// When a moment of the other clock is.
-fn wall(at: Instant, now: Now) -> Timestamp {
-    now.wall + at.saturating_duration_since(now.mono)
+/// When a moment to come is by the wall clock.
+fn wall(at: Uptime, now: Now) -> Timestamp {
+    now.wall + at.since(now.uptime)
 }

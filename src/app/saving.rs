@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use crate::agreements::saved;
+use crate::agreements::saved::{self, Saved};
 use crate::agreements::source::Sources;
 use crate::agreements::{Agreements, Asking};
 use crate::app::sources::Asked;
@@ -71,12 +70,15 @@ fn ledger_names(settings: &Settings) -> Vec<Name> {
 }
 
 fn save(agreements: &Agreements, metrics: &Metrics, path: &Path, ledgers: &[Name]) -> bool {
-    let started = Instant::now();
-    let saved = saved::save(path, agreements.all(), |source| !ledgers.contains(&source), Timestamp::now());
+    let now = Now::read();
+    let is_saved = |source: Name| !ledgers.contains(&source);
+    let answers = agreements.all().filter_map(|(key, kept)| saved::of_answer(key, &kept, is_saved, now));
+    let learnt = agreements.all_learnt().map(|(key, word)| Saved::Learnt(key, word));
+    let saved = saved::save(path, answers.chain(learnt), now.wall);
     metrics.facts_saved(saved.as_ref().ok().copied());
     match saved {
         Ok(count) => {
-            let took_ms = started.elapsed().as_millis() as u64;
+            let took_ms = now.mono.elapsed().as_millis() as u64;
             tracing::info!(count, took_ms, "acceptances saved");
             true
         }
@@ -93,11 +95,18 @@ pub fn load(agreements: &Agreements, asking: &Asking<'_>, path: &Path, remotes: 
         let asked = remotes.iter().find(|asked| asked.settings.name == name)?;
         Some(asked.source.epoch())
     };
-    match saved::load(path, asking.settings, epoch_of, Timestamp::now()) {
+    let is_taught = |teacher| asking.sources.is_taught_by(teacher);
+    match saved::load(path, asking.settings, epoch_of, is_taught, asking.now) {
         Ok(loaded) => {
             let mut count = 0;
-            for saved in &loaded.facts {
-                count += usize::from(agreements.take(asking, saved.key, saved.fact, saved.epoch));
+            for saved in loaded.facts {
+                count += match saved {
+                    Saved::Answer(key, fact, epoch) => usize::from(agreements.take(asking, key, fact, epoch)),
+                    Saved::Learnt(key, word) => {
+                        agreements.take_learnt(asking, key, word);
+                        1
+                    }
+                };
             }
             tracing::info!(count, left_out = loaded.left_out, "saved acceptances loaded");
         }

@@ -1,6 +1,6 @@
 //! Sources of a configuration: ledgers are read anew, servers that are asked go on as they are where nothing changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::agreements::file::FileSource;
 use crate::agreements::http::HttpSource;
+use crate::agreements::learnt::Teacher;
 use crate::agreements::partner_center::PartnerCenter;
 use crate::agreements::source::{Source, Sources};
 use crate::app::ledgers::WatchedLedger;
@@ -84,6 +85,8 @@ impl SourceStore {
             reseller: of(reseller),
             customer: of(customer),
             demands: settings.policy.policy.demands(),
+            teachers: teachers(settings),
+            upstream: settings.upstream.endpoint.to_string(),
             generation: AtomicU64::new(0),
         };
         let resources = self.resources(settings, &remotes);
@@ -145,4 +148,14 @@ impl SourceStore {
         let remote = Remote::new(wanted.remote.clone(), &wanted.trust, service.clone(), metrics);
         Some(Arc::new(Resources::new(Arc::new(remote), service, wanted.partner, self.control.clone())))
     }
+}
+
+/// What may have taught an acceptance.
+fn teachers(settings: &Settings) -> HashSet<Teacher> {
+    let (policy, upstream) = (&settings.policy.policy, settings.upstream.endpoint.to_string());
+    let rules = policy.operations.iter().zip(&policy.learning);
+    let all = rules.filter_map(|(operation, learning)| {
+        Some(Teacher::all(&upstream, &operation.name, learning.as_ref()?))
+    });
+    all.flatten().collect()
 }

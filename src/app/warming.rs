@@ -1,7 +1,7 @@
 //! Warming: what is learnt of many parties beside the requests, in tasks that go on as long as their source does.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::AbortHandle;
@@ -120,7 +120,7 @@ impl Warmer {
             // What the budget does not leave over is tried again: requests come first.
             for _ in 0..TRIES_MAX {
                 let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
-                let kept = self.shared.agreements.refresh(&asking, key).await;
+                let kept = self.shared.agreements.warm(&asking, key).await;
                 match kept.map(|kept| kept.answer.failure) {
                     Some(None) => {
                         count += 1;
@@ -153,7 +153,7 @@ impl Warmer {
                     party: Party::Customer(customer),
                     scope: Scope::Billing(self.center.partner),
                 };
-                count += usize::from(self.shared.agreements.hint(own, at, Instant::now()));
+                count += usize::from(self.shared.agreements.hint(own, at, Now::read()));
             }
         });
         let read = read.await;

@@ -140,17 +140,19 @@ fn read_unrecorded_status(reader: &Reader, node: &Node) -> Option<UnrecordedStat
 
 fn cache_settings(section: &Section<'_>) -> cache::Settings {
     let reader = section.reader();
-    let duration = |name: &'static str, default: u64| {
-        section.get(name, |node| reader.duration(node)).unwrap_or(Duration::from_secs(default))
+    let default = cache::Settings::default();
+    let duration = |name: &'static str, default: Duration| {
+        section.get(name, |node| reader.duration(node)).unwrap_or(default)
     };
+    let entries = section.get("entries", |node| reader.number(node, 1..=100_000_000));
     cache::Settings {
-        entries: section.get("entries", |node| reader.number(node, 1..=100_000_000)).unwrap_or(1_000_000)
-            as u64,
-        accepted: duration("accepted", 12 * 3600),
-        missing: duration("missing", 30),
-        stale: duration("stale", 3600),
-        recheck_after: duration("recheck_after", 5),
-        deadline: duration("deadline", 2),
+        entries: entries.map_or(default.entries, |entries| entries as u64),
+        accepted: duration("accepted", default.accepted),
+        missing: duration("missing", default.missing),
+        stale: duration("stale", default.stale),
+        learnt: duration("learnt", default.learnt),
+        recheck_after: duration("recheck_after", default.recheck_after),
+        deadline: duration("deadline", default.deadline),
     }
 }
 

@@ -330,13 +330,22 @@ impl<'a> Plan<'a> {
         self.policy.waivers.iter().filter(spares).map(|waiver| waiver.until).max()
     }
 
-    /// The unmet facts older than `age_max` by now that a denial rests on, as indexes of needs: look again before denying.
-    pub fn old_unmet(&self, decision: &Decision, age_max: SignedDuration, now: Timestamp) -> Vec<usize> {
+    /// The needs whose facts a denial rests on and are older than `age_max` by now: look again before denying. They are unmet,
+    /// or lack what a rule asks for. What could not be learnt was asked for a moment ago.
+    pub fn old_grounds(
+        &self,
+        decision: &Decision,
+        statuses: &Statuses,
+        age_max: SignedDuration,
+        now: Timestamp,
+    ) -> Vec<usize> {
         let mut needs: Vec<usize> = Vec::new();
-        for finding in decision.findings() {
-            let old = finding.fact.is_some_and(|fact| now.duration_since(fact.asked_at) > age_max);
-            if finding.effect == Effect::Deny && matches!(finding.outcome, Outcome::Unmet(_)) && old {
-                needs.extend(finding.need.filter(|need| !needs.contains(need)));
+        for finding in decision.findings().iter().filter(|finding| finding.effect == Effect::Deny) {
+            let Some(need) = finding.need.filter(|need| !needs.contains(need)) else { continue };
+            let Answer { last, failure } = statuses.answers[need];
+            let is_old = last.is_some_and(|fact| now.duration_since(fact.asked_at) > age_max);
+            if is_old && failure.is_none() {
+                needs.push(need);
             }
         }
         needs

@@ -251,7 +251,7 @@ impl Passage {
         let mut decision = plan.decide(&statuses);
         // Before a denial rests on something old, it is asked once more: it may have been signed a moment ago.
         let recheck_after = freshness.recheck_after.try_into().unwrap_or(jiff::SignedDuration::MAX);
-        let old = plan.old_unmet(&decision, recheck_after, now.wall);
+        let old = plan.old_grounds(&decision, &statuses, recheck_after, now.wall);
         if !old.is_empty() {
             self.worker.shared.metrics.rechecks.inc();
             agreements.look_again(&asking, needs, &old, &mut statuses).await;

@@ -7,6 +7,7 @@ use http::header::CONTENT_ENCODING;
 use serde_json::Value;
 
 use crate::agreements::Asking;
+use crate::agreements::learnt::Teacher;
 use crate::agreements::partner_center::answers::{code, member};
 use crate::clock::Now;
 use crate::extract::moment::{is_future, moment};
@@ -95,19 +96,22 @@ impl Tidings {
         let accepted = (status == learning.status).then(|| accepted(learning, answer, now)).flatten();
         let agreements = &worker.shared.agreements;
         let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
-        match accepted {
-            Some(status) => {
-                agreements.learn(&asking, key, status);
-                if learning.by == By::Direct {
-                    agreements.learn(&asking, Key { scope: Scope::None, ..key }, status);
-                }
-                worker.shared.metrics.learnt(key.agreement.as_str());
+        let learnt = accepted.is_some_and(|(status, found)| {
+            let operation = &snapshot.policy.operations[operation.index()].name;
+            let teacher = Teacher::of(&snapshot.sources.upstream, operation, learning, &found);
+            let is_learnt = agreements.learn(&asking, key, status, teacher);
+            if is_learnt && learning.by == By::Direct {
+                agreements.learn(&asking, Key { scope: Scope::None, ..key }, status, teacher);
             }
-            None if learning.by == By::Attestation => {
-                agreements.hint(key, now.wall, now.mono);
+            is_learnt
+        });
+        match learning.by {
+            _ if learnt => worker.shared.metrics.learnt(key.agreement.as_str()),
+            By::Attestation => {
+                agreements.hint(key, now.wall, now);
             }
             // That a customer has not accepted directly says nothing of attestations.
-            None => {}
+            By::Direct => {}
         }
     }
 
@@ -119,7 +123,7 @@ impl Tidings {
             agreements.any(|info| info.name == key.agreement && info.is_doubted_by(code, key.party.kind()))
         };
         for key in self.rests_on.iter().filter(is_doubted) {
-            if !worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read().mono) {
+            if !worker.shared.agreements.doubt(&snapshot.freshness, *key, Now::read()) {
                 continue;
             }
             worker.shared.metrics.drifted(key.agreement.as_str());
@@ -136,26 +140,26 @@ fn customer(learning: &Learning, method: Method, path: &str) -> Option<Guid> {
     Guid::parse(path.segment(at))
 }
 
-/// What an answer tells, if it is of the right kind and not of the future.
-fn accepted(learning: &Learning, answer: &Value, now: Now) -> Option<Status> {
+/// The acceptance that an answer tells of, if it is of the right kind and not of the future, and the values that say so.
+fn accepted<'l>(learning: &'l Learning, answer: &Value, now: Now) -> Option<(Status, Vec<&'l Told>)> {
     let is = |told: &Told, found: &Value| match (told, found) {
         (Told::Text(wanted), Value::String(text)) => wanted.eq_ignore_ascii_case(text),
         (Told::Flag(wanted), Value::Bool(flag)) => wanted == flag,
         _ => false,
     };
-    let holds = |(place, values): &(Pattern, Vec<Told>)| {
-        at(answer, place).is_some_and(|found| values.iter().any(|told| is(told, found)))
+    let told = |(place, values): &'l (Pattern, Vec<Told>)| {
+        let found = at(answer, place)?;
+        values.iter().find(|told| is(told, found))
     };
-    if !learning.when.iter().all(holds) {
-        return None;
-    }
-    match &learning.date {
+    let told: Vec<&Told> = learning.when.iter().map(told).collect::<Option<_>>()?;
+    let status = match &learning.date {
         None => Some(Status::UNDATED),
         Some(place) => {
             let date = at(answer, place)?.as_str().and_then(moment)?;
             (!is_future(date, now.wall)).then(|| Status::accepted(date))
         }
-    }
+    };
+    Some((status?, told))
 }
 
 /// The one value at a place of plain members.

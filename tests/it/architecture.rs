@@ -23,7 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("server", &["local", "tls"]),
     ("identity", &["clock", "extract", "fetch", "metrics", "policy", "random"]),
     ("agreements", &["clock", "extract", "fetch", "policy", "random", "remote"]),
-    ("judge", &["agreements", "extract", "policy"]),
+    ("judge", &["agreements", "clock", "extract", "policy"]),
     ("audit", &["metrics", "policy"]),
     (
         "proxy",

@@ -13,7 +13,7 @@ use countersign::policy::decision::Need;
 use countersign::policy::id::Guid;
 
 use crate::told::{
-    ACCEPTED, Told, asking, at_hand, definite, later, look_up, need, run, run_with, settings, status,
+    ACCEPTED, TEACHER, Told, asking, at_hand, definite, later, look_up, need, run, run_with, settings, status,
 };
 
 #[test]
@@ -40,6 +40,7 @@ fn what_is_learnt_counts_at_once_and_no_older_answer_takes_it_back() {
                 &asking(&sources, &settings, learnt_at),
                 need(1).key,
                 Status::accepted(now.wall),
+                TEACHER,
             );
             assert!(at_hand(&agreements, &sources, need(1), learnt_at).is_some());
             source.gate.add_permits(1);
@@ -61,7 +62,7 @@ fn what_is_learnt_outlives_a_ledger_that_was_written_before() {
     run(&[Arc::clone(&ledger)], |agreements, sources| async move {
         let settings = settings();
         look_up(&agreements, &sources, need(1), written).await;
-        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED);
+        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
         // Long after its time it is held against the ledger again, which knows nothing newer.
         let answer = look_up(&agreements, &sources, need(1), later(written, 500)).await;
         assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
@@ -73,8 +74,8 @@ fn what_is_learnt_outlives_a_ledger_that_was_written_before() {
             Some(Status::MISSING)
         );
         // And what the upstream takes back is not held against it.
-        agreements.learn(&asking(&sources, &settings, later(written, 503)), need(1).key, ACCEPTED);
-        assert!(agreements.doubt(&settings, need(1).key, later(written, 504).mono));
+        agreements.learn(&asking(&sources, &settings, later(written, 503)), need(1).key, ACCEPTED, TEACHER);
+        assert!(agreements.doubt(&settings, need(1).key, later(written, 504)));
         assert_eq!(
             status(look_up(&agreements, &sources, need(1), later(written, 505)).await),
             Some(Status::MISSING)
@@ -93,23 +94,23 @@ fn a_doubt_is_looked_into_before_the_next_use_and_not_again_and_again() {
             let at_hand = agreements.at_hand(&mut near, &asking(&sources, &settings, now), &[need(bits)]);
             assert!(at_hand.is_some());
         }
-        assert!(agreements.doubt(&settings, need(1).key, later(now, 1).mono));
+        assert!(agreements.doubt(&settings, need(1).key, later(now, 1)));
         let ask = asking(&sources, &settings, now);
         assert!(agreements.at_hand(&mut near, &ask, &[need(1)]).is_none(), "copies included");
         assert!(agreements.at_hand(&mut near, &ask, &[need(2)]).is_some(), "nobody else's");
         look_up(&agreements, &sources, need(1), later(now, 2)).await;
         assert_eq!(source.asked(), 3);
         // The source stands by it: for a while no doubt is raised again.
-        agreements.doubt(&settings, need(1).key, later(now, 4).mono);
+        agreements.doubt(&settings, need(1).key, later(now, 4));
         assert!(at_hand(&agreements, &sources, need(1), later(now, 4)).is_some());
-        assert!(agreements.doubt(&settings, need(1).key, later(now, 8).mono));
+        assert!(agreements.doubt(&settings, need(1).key, later(now, 8)));
         source.say(definite(Status::MISSING));
         assert_eq!(
             status(look_up(&agreements, &sources, need(1), later(now, 8)).await),
             Some(Status::MISSING)
         );
         // There is nothing to doubt in what is missing.
-        assert!(!agreements.doubt(&settings, need(1).key, later(now, 20).mono));
+        assert!(!agreements.doubt(&settings, need(1).key, later(now, 20)));
     });
 }
 
@@ -129,16 +130,17 @@ fn a_direct_acceptance_counts_for_every_partner_and_an_attestation_for_its_own()
             &asking(&sources, &settings, later(now, 1)),
             billed(1).key,
             Status::accepted(now.wall),
+            TEACHER,
         );
         let after = later(now, 11);
         assert_eq!(status(look_up(&agreements, &sources, billed(2), after).await), Some(Status::MISSING));
         // A direct acceptance is nobody's in particular.
-        agreements.learn(&asking(&sources, &settings, after), need(1).key, ACCEPTED);
+        agreements.learn(&asking(&sources, &settings, after), need(1).key, ACCEPTED, TEACHER);
         let after = later(now, 22);
         assert_eq!(status(look_up(&agreements, &sources, billed(2), after).await), Some(ACCEPTED));
         let asked = source.asked();
         // The upstream denies it to one partner: what that one has is asked for, what the other has stays.
-        assert!(agreements.doubt(&settings, billed(2).key, after.mono));
+        assert!(agreements.doubt(&settings, billed(2).key, after));
         assert_eq!(
             status(look_up(&agreements, &sources, billed(2), later(now, 23)).await),
             Some(Status::MISSING)
@@ -157,7 +159,7 @@ fn a_ledger_that_is_written_later_counts_for_what_every_partner_shares_too() {
         let settings = settings();
         let own =
             Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
-        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED);
+        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
         assert_eq!(status(look_up(&agreements, &sources, own, later(written, 2)).await), Some(ACCEPTED));
         // What was learnt stands for what the remote source would say, also beside an edit that says nothing of it.
         agreements.renew(&sources);
@@ -180,7 +182,7 @@ fn what_was_learnt_stands_in_for_a_source_that_knew_nothing_and_fails_then() {
         let (ledger, remote) = (Told::local(ledger_says), Told::new(Said::Nothing, 1000));
         run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
             let settings = settings();
-            agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED);
+            agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
             // Long after its time the sources are asked again, and have nothing newer to say.
             let answer = look_up(&agreements, &sources, need(1), later(written, 200)).await;
             assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
@@ -201,10 +203,10 @@ fn what_every_partner_shares_makes_nothing_older_that_one_of_them_has() {
         let settings = settings();
         let own =
             Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
-        agreements.learn(&asking(&sources, &settings, now), need(1).key, ACCEPTED);
-        agreements.doubt(&settings, own.key, later(now, 1).mono);
+        agreements.learn(&asking(&sources, &settings, now), need(1).key, ACCEPTED, TEACHER);
+        agreements.doubt(&settings, own.key, later(now, 1));
         look_up(&agreements, &sources, own, later(now, 60)).await;
-        agreements.learn(&asking(&sources, &settings, later(now, 10)), need(1).key, ACCEPTED);
+        agreements.learn(&asking(&sources, &settings, later(now, 10)), need(1).key, ACCEPTED, TEACHER);
         agreements.renew(&sources);
         let answer = look_up(&agreements, &sources, own, later(now, 70)).await;
         assert_eq!(answer.last.unwrap().asked_at, later(now, 60).wall);
@@ -224,7 +226,7 @@ fn an_old_attestation_makes_an_acceptance_no_younger() {
         source.say(definite(Status::MISSING));
         for seconds in [20, 40, 60, 80] {
             let old = Status::accepted(years(7));
-            agreements.learn(&asking(&sources, &settings, later(now, seconds)), need(1).key, old);
+            agreements.learn(&asking(&sources, &settings, later(now, seconds)), need(1).key, old, TEACHER);
         }
         // It was asked for a hundred seconds ago, whatever was attested since.
         assert_eq!(
@@ -266,9 +268,9 @@ fn a_doubt_outlives_an_answer_that_was_asked_for_before_it() {
             tokio::task::yield_now().await;
         }
         // While the refresh is under way, the upstream says that it misses the agreement.
-        assert!(agreements.doubt(&settings, need(1).key, later(now, 92).mono));
+        assert!(agreements.doubt(&settings, need(1).key, later(now, 92)));
         source.gate.add_permits(1);
-        while agreements.all().all(|(_, kept)| kept.asked <= now.mono) {
+        while agreements.all().all(|(_, kept)| kept.weighed <= now.uptime) {
             tokio::task::yield_now().await;
         }
         assert!(at_hand(&agreements, &sources, need(1), later(now, 93)).is_none());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::agreements::cache::Settings;
+use countersign::agreements::learnt::Teacher;
 use countersign::agreements::near::NearFacts;
 use countersign::agreements::source::{Question, Said, Saying, Source, Sources};
 use countersign::agreements::{Agreements, Asking};
@@ -82,12 +83,16 @@ pub fn definite(status: Status) -> Said {
 
 pub const ACCEPTED: Status = Status::UNDATED;
 
+/// What taught an acceptance, and is in force.
+pub const TEACHER: Teacher = Teacher(1);
+
 pub fn settings() -> Settings {
     Settings {
         entries: 1000,
         accepted: Duration::from_secs(100),
         missing: Duration::from_secs(10),
         stale: Duration::from_secs(50),
+        learnt: Duration::from_secs(3000),
         recheck_after: Duration::from_secs(5),
         deadline: Duration::from_millis(200),
     }
@@ -124,6 +129,7 @@ pub fn status(answer: Answer) -> Option<Status> {
 pub fn later(now: Now, seconds: u64) -> Now {
     Now {
         wall: now.wall + jiff::SignedDuration::from_secs(seconds as i64),
+        uptime: now.uptime.after(Duration::from_secs(seconds)),
         mono: now.mono + Duration::from_secs(seconds),
     }
 }
@@ -149,7 +155,7 @@ pub fn run_with<F: Future>(
     });
     let agreements = Agreements::new(1000, handle);
     let customer = sources.iter().map(|source| Arc::clone(source) as Arc<dyn Source>).collect();
-    let sources = Arc::new(Sources { customer, demands, ..Sources::default() });
+    let sources = Arc::new(Sources { customer, demands, teachers: [TEACHER].into(), ..Sources::default() });
     agreements.renew(&sources);
     let worker = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let output = worker.block_on(test(agreements, sources));

@@ -1,0 +1,324 @@
+//! Precedence: which of the words about one key counts. Everything that is asked, reused, learnt or kept goes through here.
+//!
+//! - Sources are asked in the order of the configuration. The first definite word settles the question: "missing", "not
+//!   applicable", or an acceptance that meets every date that rules ask for. An acceptance that does not meet them settles
+//!   nothing while another source follows; of several acceptances the newest counts.
+//! - A source that fails leaves the question open. An acceptance that is enough closes it; a "missing" stands beside the
+//!   failure, so that nothing passes for want of an answer that is known to be no.
+//! - An acceptance learnt from a passing answer stands for the first remote source as long as that would not be asked again.
+//!   Then it is asked, and its definite word ends what was learnt. Where no source says anything of the party, what was
+//!   learnt holds for `agreements.cache.learnt`.
+//! - Of a ledger's "missing" and an acceptance that was learnt the later one ends the other. A ledger is as old as its file.
+//!   What was ended stays so: a source that confirms what was learnt keeps the ledger's older word ended.
+//! - While a source fails, its last acceptance serves within `stale`, unless a later word of another source says "missing".
+//!   Doubts drop acceptances, and no absence: what is known to be missing stays known until a source says otherwise.
+//! - What was saved is as old as it was, and counts as what it was.
+
+use jiff::Timestamp;
+
+use crate::agreements::cache::{Freshness, Kept, LEARNED, Settings};
+use crate::agreements::inquiry::Wanted;
+use crate::agreements::learnt::Learnt;
+use crate::agreements::source::Said;
+use crate::clock::{Moment, Now};
+use crate::policy::agreement::{Answer, Demand, Fact, Failure, Key, Status};
+use crate::policy::id::Name;
+
+/// The one who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The source, or [`LEARNED`].
+    pub name: Name,
+    /// The epoch of the source, or the teacher.
+    pub epoch: u64,
+    /// True where asking costs nothing.
+    pub is_local: bool,
+}
+
+/// A definite word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The status.
+    pub status: Status,
+    /// When its speaker learnt it: for a ledger, when it was written.
+    pub observed_at: Timestamp,
+    /// When it was asked for, or learnt.
+    pub asked: Moment,
+    /// Who says so.
+    pub by: Speaker,
+}
+
+impl Word {
+    fn of_learnt(learnt: &Learnt, now: Now) -> Word {
+        let epoch = learnt.teacher.under(learnt.terms);
+        let by = Speaker { name: LEARNED, epoch, is_local: false };
+        Word { status: learnt.status, observed_at: now.wall_of(learnt.at), asked: learnt.at, by }
+    }
+}
+
+/// One or several words about one party, of which nothing is lost.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The word of the one who makes the difference, with the status that all words amount to.
+    word: Word,
+    /// What that one said by itself.
+    own: Status,
+}
+
+impl Told {
+    fn of(word: Word) -> Told {
+        Told { own: word.status, word }
+    }
+
+    /// The words of both. They are as old as the one that makes the difference; the older one where both do.
+    fn and(self, word: Word) -> Told {
+        let status = self.word.status.merged(word.status);
+        if status == self.word.status {
+            return self;
+        }
+        let asked = match status == word.status || word.asked.uptime < self.word.asked.uptime {
+            true => word.asked,
+            false => self.word.asked,
+        };
+        Told { own: word.status, word: Word { status, asked, ..word } }
+    }
+}
+
+fn joined(told: Option<Told>, word: Word) -> Option<Told> {
+    Some(told.map_or_else(|| Told::of(word), |told| told.and(word)))
+}
+
+/// What becomes of the word that was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It holds as before.
+    Holds,
+    /// A source that is asked in its place has told of an acceptance too.
+    Confirmed,
+    /// A later word has ended it.
+    Ended,
+}
+
+/// The words about one key so far, while sources are asked in turn.
+#[derive(Debug)]
+pub struct Weighing {
+    settings: Settings,
+    demand: Demand,
+    wanted: Wanted,
+    now: Now,
+    /// What was kept when the question began.
+    before: Option<Kept>,
+    /// What passing answers taught and nothing has ended.
+    learnt: Option<Learnt>,
+    /// The epoch of the remote source that it stands for.
+    terms: u64,
+    outlook: Outlook,
+    told: Option<Told>,
+    failure: Option<Failure>,
+}
+
+impl Weighing {
+    /// Nothing was said yet; `demand` is what rules ask of the date.
+    pub fn new(settings: Settings, demand: Demand, wanted: Wanted, now: Now) -> Weighing {
+        Weighing {
+            settings,
+            demand,
+            wanted,
+            now,
+            before: None,
+            learnt: None,
+            terms: 0,
+            outlook: Outlook::Holds,
+            told: None,
+            failure: None,
+        }
+    }
+
+    /// The same, with what is kept of earlier questions and what was learnt, under the terms of the source that this stands
+    /// for.
+    #[must_use]
+    pub fn knowing(self, before: Option<Kept>, learnt: Option<Learnt>, terms: u64) -> Weighing {
+        Weighing { before, learnt: learnt.filter(|learnt| learnt.status.is_accepted()), terms, ..self }
+    }
+
+    /// The word that stands for a source, so that it need not be asked.
+    pub fn instead_of(&self, source: Speaker) -> Option<Word> {
+        let is_doubted = self.before.is_some_and(|before| before.doubted.is_some());
+        if source.is_local || self.wanted == Wanted::Anew || is_doubted {
+            return None;
+        }
+        let is_enough = |status: Status| !status.is_accepted() || self.demand.is_met_by(status);
+        let said = self.before.and_then(|before| {
+            let word = own_word(&before)?;
+            let is_said = before.answer.failure.is_none()
+                && before.by_age(&self.settings, self.now) != Freshness::Hard
+                && (word.by.name, word.by.epoch) == (source.name, source.epoch);
+            (is_said && is_enough(word.status)).then_some(word)
+        });
+        let learnt = self.learnt.filter(|learnt| learnt.terms == source.epoch);
+        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt, self.now));
+        let learnt = learnt.filter(|word| {
+            self.now.age(word.asked) < self.settings.accepted && self.demand.is_met_by(word.status)
+        });
+        match (said, learnt) {
+            (Some(said), Some(learnt)) if learnt.asked.uptime < said.asked.uptime => Some(said),
+            (said, learnt) => learnt.or(said),
+        }
+    }
+
+    /// Takes a word that stands for a source. Whether that settles the question.
+    pub fn take_instead(&mut self, word: Word) -> bool {
+        self.settle(word)
+    }
+
+    /// Takes what a source says that was asked. Whether that settles the question.
+    pub fn take(&mut self, by: Speaker, said: Said) -> bool {
+        let word = |status, observed_at| Word { status, observed_at, asked: self.now.moment(), by };
+        match said {
+            Said::Nothing => false,
+            Said::Failed(why) => {
+                self.failure.get_or_insert(why);
+                false
+            }
+            Said::AtLeast { status, observed_at, failure } => {
+                self.told = joined(self.told, word(status, observed_at));
+                self.failure.get_or_insert(failure);
+                false
+            }
+            Said::Definite { status, observed_at } => {
+                let word = word(status, observed_at);
+                match self.against_learnt(&word) {
+                    Some(outlook) => {
+                        if self.failure.is_none() || status.is_accepted() {
+                            self.outlook = outlook;
+                        }
+                        self.learnt = None;
+                    }
+                    // An older "no" of a ledger's that was ended.
+                    None if by.is_local && matches!(status, Status::Missing(_)) && self.learnt.is_some() => {
+                        return false;
+                    }
+                    None => {}
+                }
+                self.settle(word)
+            }
+        }
+    }
+
+    /// What a definite word makes of what was learnt; `None` where that goes on as it is.
+    fn against_learnt(&self, word: &Word) -> Option<Outlook> {
+        let learnt = self.learnt?;
+        match (word.by.is_local, word.status) {
+            (true, Status::Missing(_)) => {
+                (word.observed_at >= self.now.wall_of(learnt.confirmed)).then_some(Outlook::Ended)
+            }
+            (false, Status::Missing(_)) => Some(Outlook::Ended),
+            (false, Status::Accepted { .. }) => Some(Outlook::Confirmed),
+            (true, _) | (_, Status::NotApplicable) => None,
+        }
+    }
+
+    fn settle(&mut self, word: Word) -> bool {
+        self.told = joined(self.told, word);
+        let status = self.told.map_or(word.status, |told| told.word.status);
+        let is_missing = matches!(status, Status::Missing(_));
+        if is_missing && self.failure.is_some() {
+            // The one that failed may hold the acceptance.
+            return false;
+        }
+        let is_enough = !status.is_accepted() || self.demand.is_met_by(status);
+        if is_enough {
+            self.failure = None;
+        }
+        is_enough
+    }
+
+    /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `is_learnt` says
+    /// of what was learnt that nobody has dropped it meanwhile.
+    pub fn conclude(
+        self,
+        key: &Key,
+        generation: u64,
+        known: Option<Kept>,
+        is_learnt: bool,
+    ) -> (Kept, Outlook) {
+        let now = self.now;
+        let learnt = self.learnt.filter(|_| is_learnt);
+        let (told, failure, holds_since) = match self.failure {
+            Some(failure) => (self.beside_failure(known, learnt), Some(failure), None),
+            None => {
+                // Every source was asked, and none speaks of what was learnt: it holds on, and is weighed again in time.
+                let speaks = self.told.is_some_and(|told| {
+                    !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status)
+                });
+                let holding = learnt.filter(|_| !speaks);
+                let word =
+                    holding.map(|learnt| Word { asked: now.moment(), ..Word::of_learnt(&learnt, now) });
+                let told = word.map_or(self.told, |word| joined(self.told, word));
+                (told, None, holding.map(|learnt| learnt.at))
+            }
+        };
+        let answer = Answer {
+            last: told.map(|told| told.word.fact()),
+            failure: failure.or(told.is_none().then_some(Failure::Unrecorded)),
+        };
+        let asked = told.map_or(now.moment(), |told| told.word.asked);
+        let rests_on_learnt = told.is_some_and(|told| told.word.by.name == LEARNED);
+        let kept = Kept::new(key, answer, asked, generation, &self.settings);
+        let kept = Kept {
+            weighed: now.uptime,
+            epoch: told.map_or(0, |told| told.word.by.epoch),
+            own: told.map(|told| told.own),
+            holds_since,
+            doubted: (rests_on_learnt && !is_learnt).then_some(now.uptime),
+            ..kept
+        };
+        (kept, self.outlook)
+    }
+
+    /// What is known where a source has failed: what it said before, what was learnt, and what the others say.
+    fn beside_failure(&self, known: Option<Kept>, learnt: Option<Learnt>) -> Option<Told> {
+        let now = self.now;
+        let learnt = learnt.filter(|learnt| learnt.terms == self.terms);
+        let acceptance = known.filter(|known| known.doubted.is_none()).and_then(|known| own_word(&known));
+        let acceptance = acceptance.filter(|word| word.status.is_accepted());
+        let acceptance = acceptance.filter(|word| word.by.name != LEARNED || learnt.is_some());
+        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt, now));
+        let stale_max = self.settings.accepted + self.settings.stale;
+        // A "no" that is later, or nothing but the "no" where the acceptance is too old to serve.
+        let is_ended = |word: &Word| {
+            let told = self.told.filter(|told| !told.word.status.is_accepted());
+            told.is_some_and(|told| {
+                told.word.observed_at > now.wall_of(word.asked) || now.age(word.asked) > stale_max
+            })
+        };
+        let standing = [acceptance, learnt].into_iter().flatten().filter(|word| !is_ended(word));
+        let standing = standing.fold(None, joined);
+        match (standing, self.told) {
+            (Some(standing), Some(told)) => Some(standing.and(told.word)),
+            (standing, told) => standing.or(told).or_else(|| {
+                // Known to be missing: no doubt makes that unknown.
+                let absent = known.and_then(|known| own_word(&known));
+                absent.filter(|word| matches!(word.status, Status::Missing(_))).map(Told::of)
+            }),
+        }
+    }
+}
+
+impl Word {
+    fn fact(&self) -> Fact {
+        let Word { status, observed_at, asked, by } = *self;
+        Fact { status, observed_at, asked_at: asked.wall, source: by.name }
+    }
+}
+
+/// What the source of a kept answer said by itself.
+fn own_word(kept: &Kept) -> Option<Word> {
+    let fact = kept.answer.last?;
+    Some(Word {
+        status: kept.own.unwrap_or(fact.status),
+        observed_at: fact.observed_at,
+        asked: kept.asked,
+        by: Speaker { name: fact.source, epoch: kept.epoch, is_local: false },
+    })
+}
