@@ -58,7 +58,9 @@ impl Inquiry {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let words = Words::about(&self.key, &self.learnt, &self.sources, &self.settings, self.now);
         let weighing = Weighing::new(self.settings, self.sources.demand(&self.key), self.wanted, self.now);
-        let weighing = weighing.knowing(before, words.last(), self.sources.terms(self.key.party.kind()));
+        let stands = before.is_some_and(|before| self.sources.stands(&before, &self.key));
+        let terms = self.sources.terms(self.key.party.kind());
+        let weighing = weighing.knowing(before, stands, words.last(), terms);
         // Half of it: an answer has to come before whoever asked gives up.
         let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
         let weighing = self.sources.ask(&self.key, self.asker, patience, weighing).await;
@@ -133,7 +135,8 @@ impl Words {
             let word = learnt.get(&key, now, settings.learnt)?;
             (sources.is_taught_by(word.teacher) || !word.status.is_accepted()).then_some(word)
         };
-        Words { own: of(*key), shared: everyones(key).and_then(of) }
+        let shared = everyones(key).and_then(of).filter(|word| word.status.is_accepted());
+        Words { own: of(*key), shared }
     }
 
     /// What both amount to: a later word about the key itself may have ended what counts for every partner.

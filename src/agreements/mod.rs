@@ -157,12 +157,15 @@ impl Agreements {
         Some(Statuses { answers, stale_max: settings.stale_max() })
     }
 
-    /// Whether an answer that denies is older than an acceptance that was learnt. Looked at only where something is about to
-    /// be denied.
+    /// Whether what was learnt says something else by now: an answer that denies is older than what was learnt, or one that
+    /// rests on what was learnt has lost its ground. Looked at only for such answers.
     fn is_superseded(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> bool {
-        let denies = kept.answer.last.is_none_or(|fact| !fact.status.is_accepted());
         let learnt = || Words::about(key, &self.learnt, asking.sources, asking.settings, asking.now).last();
-        denies && learnt().is_some_and(|learnt| learnt.at.uptime > kept.weighed)
+        match kept.answer.last {
+            Some(fact) if fact.source == LEARNED => learnt().is_none(),
+            Some(fact) if fact.status.is_accepted() => false,
+            _ => learnt().is_some_and(|learnt| learnt.at.uptime > kept.weighed),
+        }
     }
 
     /// Why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
@@ -383,20 +386,22 @@ impl Agreements {
                 let again = |at| now.uptime.since(at) >= settings.recheck_after;
                 kept.doubt_settled.is_none_or(again).then_some(Kept { doubted: Some(now.uptime), ..*kept })
             });
-            if let Some(status) = held {
-                self.learnt.put(key, Learnt::contradicted(now, status));
-            } else {
-                self.learnt.forget(&key);
-            }
-            (held.is_some(), doubted)
+            (held, doubted)
         };
-        let (is_held, doubted) = doubt(key);
+        let (held, doubted) = doubt(key);
+        match held {
+            Some(status) => self.learnt.put(key, Learnt::contradicted(now, status)),
+            None => self.learnt.forget(&key),
+        }
         // What all partners share is in doubt with it; what they have of their own is not.
-        let (_, also) = everyones(&key).map(doubt).unwrap_or_default();
+        let also = everyones(&key).is_some_and(|shared| {
+            self.learnt.forget(&shared);
+            doubt(shared).1
+        });
         if doubted || also {
             self.changed();
         }
-        is_held
+        held.is_some()
     }
 
     /// Takes a hint that something was accepted at a moment, which can not be told: what is missing is asked for again

@@ -108,6 +108,8 @@ pub struct Weighing {
     now: Now,
     /// What was kept when the question began.
     before: Option<Kept>,
+    /// The same, where it may stand in for a source that fails.
+    standing: Option<Kept>,
     /// What passing answers taught and nothing has ended.
     learnt: Option<Learnt>,
     /// The epoch of the remote source that it stands for.
@@ -126,6 +128,7 @@ impl Weighing {
             wanted,
             now,
             before: None,
+            standing: None,
             learnt: None,
             terms: 0,
             outlook: Outlook::Holds,
@@ -134,11 +137,12 @@ impl Weighing {
         }
     }
 
-    /// The same, with what is kept of earlier questions and what was learnt, under the terms of the source that this stands
-    /// for.
+    /// The same, with what is kept of earlier questions, of which `stands` says that it may stand in for a source that fails,
+    /// and with what was learnt, under the terms of the source that this stands for.
     #[must_use]
-    pub fn knowing(self, before: Option<Kept>, learnt: Option<Learnt>, terms: u64) -> Weighing {
-        Weighing { before, learnt: learnt.filter(|learnt| learnt.status.is_accepted()), terms, ..self }
+    pub fn knowing(self, before: Option<Kept>, stands: bool, learnt: Option<Learnt>, terms: u64) -> Weighing {
+        let learnt = learnt.filter(|learnt| learnt.status.is_accepted());
+        Weighing { before, standing: before.filter(|_| stands), learnt, terms, ..self }
     }
 
     /// The word that stands for a source, so that it need not be asked.
@@ -227,10 +231,18 @@ impl Weighing {
             return false;
         }
         let is_enough = !status.is_accepted() || self.demand.is_met_by(status);
+        if is_enough && self.failure.is_some() && self.is_denied_since(&word) {
+            return false;
+        }
         if is_enough {
             self.failure = None;
         }
         is_enough
+    }
+
+    /// Whether the source that failed has said "missing" since an acceptance was recorded elsewhere.
+    fn is_denied_since(&self, word: &Word) -> bool {
+        self.standing.and_then(absence).is_some_and(|absence| absence.observed_at > word.observed_at)
     }
 
     /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `is_learnt` says
@@ -294,13 +306,13 @@ impl Weighing {
         };
         let standing = [acceptance, learnt].into_iter().flatten().filter(|word| !is_ended(word));
         let standing = standing.fold(None, joined);
-        match (standing, self.told) {
+        let absence = known.and_then(absence);
+        let told = self
+            .told
+            .filter(|told| absence.is_none_or(|absence| absence.observed_at <= told.word.observed_at));
+        match (standing, told) {
             (Some(standing), Some(told)) => Some(standing.and(told.word)),
-            (standing, told) => standing.or(told).or_else(|| {
-                // Known to be missing: no doubt makes that unknown.
-                let absent = known.and_then(|known| own_word(&known));
-                absent.filter(|word| matches!(word.status, Status::Missing(_))).map(Told::of)
-            }),
+            (standing, told) => standing.or(told).or_else(|| absence.map(Told::of)),
         }
     }
 }
@@ -321,4 +333,9 @@ fn own_word(kept: &Kept) -> Option<Word> {
         asked: kept.asked,
         by: Speaker { name: fact.source, epoch: kept.epoch, is_local: false },
     })
+}
+
+/// The "missing" that is kept: no doubt makes it unknown.
+fn absence(kept: Kept) -> Option<Word> {
+    own_word(&kept).filter(|word| matches!(word.status, Status::Missing(_)))
 }

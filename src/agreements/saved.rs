@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreements::cache::{Kept, LEARNED, Settings};
 use crate::agreements::learnt::{Learnt, Teacher};
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::extract::moment::is_future;
 use crate::policy::agreement::{
     Absence, Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status,
@@ -149,6 +149,12 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     path.with_file_name(name)
+}
+
+/// The form in which a word that was learnt is saved: as old as it is, whatever became of the wall clock since.
+pub fn of_learnt(key: Key, word: Learnt, now: Now) -> Saved {
+    let by_now = |moment: Moment| Moment { wall: now.wall_of(moment), ..moment };
+    Saved::Learnt(key, Learnt { at: by_now(word.at), confirmed: by_now(word.confirmed), ..word })
 }
 
 fn write_line(writer: &mut impl Write, line: &impl Serialize) -> io::Result<()> {

@@ -73,7 +73,7 @@ fn save(agreements: &Agreements, metrics: &Metrics, path: &Path, ledgers: &[Name
     let now = Now::read();
     let is_saved = |source: Name| !ledgers.contains(&source);
     let answers = agreements.all().filter_map(|(key, kept)| saved::of_answer(key, &kept, is_saved, now));
-    let learnt = agreements.all_learnt().map(|(key, word)| Saved::Learnt(key, word));
+    let learnt = agreements.all_learnt().map(|(key, word)| saved::of_learnt(key, word, now));
     let saved = saved::save(path, answers.chain(learnt), now.wall);
     metrics.facts_saved(saved.as_ref().ok().copied());
     match saved {

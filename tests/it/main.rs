@@ -23,6 +23,7 @@ mod field;
 mod framing;
 mod gateway;
 mod golden;
+mod histories;
 mod http;
 mod http2;
 mod http2_caller;

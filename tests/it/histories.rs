@@ -1,0 +1,739 @@
+//! What is believed, over random histories: ledger edits, learnings, doubts, failures, reloads, restarts, clock jumps and
+//! suspends. An acceptance passes only if the last definite word in force says so; a denial rests only on a definite word no
+//! older than `recheck_after`; what is known to be missing never passes for want of an answer.
+//!
+//! The oracle keeps the log of every word that the gateway was given. It knows nothing of caches, flights or precedence.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use countersign::agreements::cache::Settings;
+use countersign::agreements::learnt::Teacher;
+use countersign::agreements::near::NearFacts;
+use countersign::agreements::saved::{self, Saved};
+use countersign::agreements::source::{Question, Said, Saying, Source, Sources};
+use countersign::agreements::{Agreements, Asking};
+use countersign::clock::{Moment, Now};
+use countersign::policy::Policy;
+use countersign::policy::agreement::{Cloud, Failure, Key, MCA, Party, Scope, Status, Statuses};
+use countersign::policy::decision::{Effect, Outcome, Verdict};
+use countersign::policy::facts::{Facts, Request};
+use countersign::policy::id::{Guid, Name};
+use countersign::policy::operation::{Class, OperationId};
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::support;
+
+const HISTORIES: u64 = 120_000;
+const EVENTS_MAX: u64 = 20;
+/// The rules ask for an acceptance since 2023, or for any.
+const OLD: &str = "2019-01-01T00:00:00Z";
+const NEW: &str = "2025-01-01T00:00:00Z";
+
+/// One rule each: any acceptance; one since 2023, of any kind; one since 2023 that has to have a date; and the same two where
+/// not knowing passes.
+static POLICIES: LazyLock<Vec<Policy>> = LazyLock::new(|| {
+    let off = ["customer-mca", "customer-mca-renewed", "azure-plan-mca", "partner-mpa", "selling-role"]
+        .map(|name| format!("  - {{ name: {name}, mode: off }}\n"))
+        .concat();
+    let rules = [
+        ("", "deny"),
+        (", accepted_since: 2023-04-01T00:00:00Z", "deny"),
+        (", accepted_since: 2023-04-01T00:00:00Z, undated: unknown", "deny"),
+        ("", "allow"),
+        (", accepted_since: 2023-04-01T00:00:00Z", "allow"),
+    ];
+    let policies = rules.map(|(asks, unknown)| {
+        let rule = format!(
+            "  - {{ name: tested, when: {{ class: [purchase] }}, requires: {{ agreement: mca, of: customer{asks} }}, \
+             on_unknown: {unknown} }}\n"
+        );
+        support::compile(&format!("rules:\n{off}{rule}")).policy
+    });
+    policies.into()
+});
+
+/// A generator that makes the same history of the same number on every machine (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        entries: 1000,
+        accepted: Duration::from_secs(1000),
+        missing: Duration::from_secs(30),
+        stale: Duration::from_secs(300),
+        learnt: Duration::from_secs(5000),
+        recheck_after: Duration::from_secs(5),
+        // Nothing here takes long by the clock of the machine.
+        deadline: Duration::from_secs(24 * 3600),
+    }
+}
+
+fn partner(number: u64) -> Guid {
+    Guid::from_bits(u128::from(number) + 1)
+}
+
+fn customer() -> Guid {
+    Guid::from_bits(0xc0a8_0101)
+}
+
+fn key(partner: Guid) -> Key {
+    let (party, scope) = (Party::Customer(customer()), Scope::Billing(partner));
+    Key { cloud: Cloud::Commercial, agreement: MCA, party, scope }
+}
+
+/// A word that the gateway was given.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    at: Moment,
+    said: Said,
+    epoch: u64,
+}
+
+/// The state of the world behind one source.
+#[derive(Debug)]
+struct Behind {
+    name: Name,
+    is_local: bool,
+    /// For each key what would be said now.
+    says: Mutex<HashMap<Key, Said>>,
+    now: Mutex<Now>,
+    epoch: Mutex<u64>,
+    /// Every answer that was given.
+    given: Mutex<Vec<(Key, Given)>>,
+    /// While it is false, answers wait: they are what would have been said when the question came.
+    gate: watch::Sender<bool>,
+}
+
+impl Behind {
+    fn new(name: &str, is_local: bool, now: Now) -> Arc<Behind> {
+        Arc::new(Behind {
+            name: Name::new(name).unwrap(),
+            is_local,
+            says: Mutex::default(),
+            now: Mutex::new(now),
+            epoch: Mutex::new(u64::from(!is_local)),
+            given: Mutex::default(),
+            gate: watch::Sender::new(true),
+        })
+    }
+
+    fn says(&self, key: &Key) -> Said {
+        self.says.lock().unwrap().get(key).copied().unwrap_or(Said::Nothing)
+    }
+
+    fn say(&self, key: Key, said: Said) {
+        self.says.lock().unwrap().insert(key, said);
+    }
+}
+
+impl Source for Behind {
+    fn name(&self) -> Name {
+        self.name
+    }
+
+    fn epoch(&self) -> u64 {
+        *self.epoch.lock().unwrap()
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
+        let now = *self.now.lock().unwrap();
+        let said = match self.says(&question.key) {
+            // A server says what it says when it is asked.
+            Said::Definite { status, .. } if !self.is_local => {
+                Said::Definite { status, observed_at: now.wall }
+            }
+            Said::AtLeast { status, failure, .. } => Said::AtLeast { status, observed_at: now.wall, failure },
+            said => said,
+        };
+        let given = Given { at: now.moment(), said, epoch: self.epoch() };
+        let mut gate = self.gate.subscribe();
+        Box::pin(async move {
+            gate.wait_for(|open| *open).await.unwrap();
+            self.given.lock().unwrap().push((question.key, given));
+            said
+        })
+    }
+}
+
+/// Something that an acceptance does not outlive.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    at: Moment,
+    key: Key,
+    /// Everything that is known of the key, not only acceptances.
+    is_forgotten: bool,
+    /// Only what was learnt.
+    is_learnt_only: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Learning {
+    at: Moment,
+    key: Key,
+    status: Status,
+    teacher: Teacher,
+    terms: u64,
+}
+
+struct World {
+    random: Random,
+    now: Now,
+    agreements: Agreements,
+    sources: Arc<Sources>,
+    ledger: Arc<Behind>,
+    center: Arc<Behind>,
+    /// 0: ledger only; 1: ledger, center; 2: center, ledger; 3: center only.
+    order: u64,
+    policy: usize,
+    learnt: Vec<Learning>,
+    ended: Vec<Ended>,
+    log: Vec<String>,
+    held: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl World {
+    fn new(seed: u64, start: Now, handle: Handle) -> World {
+        let mut random = Random(seed);
+        let (ledger, center) = (Behind::new("ledger", true, start), Behind::new("center", false, start));
+        let order = random.below(4);
+        let policy = random.below(POLICIES.len() as u64) as usize;
+        let mut world = World {
+            random,
+            now: start,
+            agreements: Agreements::new(1000, handle),
+            sources: Arc::default(),
+            ledger,
+            center,
+            order,
+            policy,
+            learnt: Vec::new(),
+            ended: Vec::new(),
+            log: vec![format!("order {order}, policy {policy}")],
+            held: Vec::new(),
+        };
+        world.load([Teacher(1)].into());
+        world
+    }
+
+    fn load(&mut self, teachers: std::collections::HashSet<Teacher>) {
+        let (ledger, center): (Arc<dyn Source>, Arc<dyn Source>) =
+            (Arc::clone(&self.ledger) as _, Arc::clone(&self.center) as _);
+        let customer = match self.order {
+            0 => vec![ledger],
+            1 => vec![ledger, center],
+            2 => vec![center, ledger],
+            _ => vec![center],
+        };
+        let demands = POLICIES[self.policy].demands();
+        self.sources = Arc::new(Sources { customer, demands, teachers, ..Sources::default() });
+        self.agreements.renew(&self.sources);
+    }
+
+    fn note(&mut self, event: String) {
+        self.log.push(format!("{:?}: {event}", self.now.wall));
+    }
+
+    fn asking<'s>(&'s self, settings: &'s Settings) -> Asking<'s> {
+        Asking::new(&self.sources, settings, Some(partner(0)), self.now)
+    }
+
+    /// Whatever is done takes a moment.
+    fn tick(&mut self, wall: i64, mono: u64, uptime: u64) {
+        self.now = Now {
+            wall: self.now.wall + SignedDuration::from_millis(wall),
+            mono: self.now.mono + Duration::from_millis(mono),
+            uptime: self.now.uptime.after(Duration::from_millis(uptime)),
+        };
+        *self.ledger.now.lock().unwrap() = self.now;
+        *self.center.now.lock().unwrap() = self.now;
+    }
+
+    async fn step(&mut self) {
+        self.tick(1, 1, 1);
+        let settings = settings();
+        let statuses = [
+            Status::MISSING,
+            Status::MISSING,
+            Status::UNDATED,
+            Status::accepted(time(OLD)),
+            Status::accepted(time(NEW)),
+        ];
+        let of = key(partner(self.random.below(2)));
+        match self.random.below(20) {
+            0..=5 => self.order_of(of).await,
+            6 | 7 => {
+                let said = match self.random.below(6) {
+                    0 => Said::Nothing,
+                    _ => {
+                        let status = self.random.one(&statuses);
+                        Said::Definite { status, observed_at: self.now.wall }
+                    }
+                };
+                self.note(format!("ledger {said:?}"));
+                for other in [0, 1] {
+                    // Every record of a file is as old as the file.
+                    let said = match (key(partner(other)) == of, self.ledger.says(&key(partner(other)))) {
+                        (true, _) => said,
+                        (false, Said::Definite { status, .. }) => {
+                            Said::Definite { status, observed_at: self.now.wall }
+                        }
+                        (false, said) => said,
+                    };
+                    self.ledger.say(key(partner(other)), said);
+                }
+                self.agreements.renew(&self.sources);
+            }
+            8 | 9 => {
+                let said = match self.random.below(8) {
+                    0 => Said::Nothing,
+                    1 | 2 => Said::Failed(Failure::Source),
+                    3 => {
+                        let status = self.random.one(&statuses[2..]);
+                        Said::AtLeast { status, observed_at: self.now.wall, failure: Failure::Source }
+                    }
+                    _ => {
+                        let status = self.random.one(&statuses);
+                        Said::Definite { status, observed_at: self.now.wall }
+                    }
+                };
+                self.note(format!("center {:?} {said:?}", of.scope));
+                self.center.say(of, said);
+            }
+            10 | 11 => {
+                let status = self.random.one(&statuses[2..]);
+                let teacher = Teacher(1 + self.random.below(2));
+                let is_shared = status == Status::UNDATED && self.random.below(2) == 0;
+                let keys = if is_shared { vec![of, Key { scope: Scope::None, ..of }] } else { vec![of] };
+                self.note(format!("learn {status:?} of {teacher:?}, shared: {is_shared}, {:?}", of.scope));
+                for key in keys {
+                    if self.agreements.learn(&self.asking(&settings), key, status, teacher) {
+                        let (at, terms) = (self.now.moment(), self.sources.terms(key.party.kind()));
+                        self.learnt.push(Learning { at, key, status, teacher, terms });
+                    }
+                }
+            }
+            12 => {
+                self.note(format!("doubt {:?}", of.scope));
+                self.agreements.doubt(&settings, of, self.now);
+                let kept = self.agreements.all().find(|(key, _)| *key == of);
+                let is_doubted = kept.is_some_and(|(_, kept)| kept.doubted.is_some());
+                let (at, shared) = (self.now.moment(), Key { scope: Scope::None, ..of });
+                for key in [of, shared] {
+                    let is_learnt_only = key != of || !is_doubted;
+                    self.ended.push(Ended { at, key, is_forgotten: false, is_learnt_only });
+                }
+            }
+            13 => {
+                self.note(format!("hint {:?}", of.scope));
+                self.agreements.hint(of, self.now.wall, self.now);
+            }
+            14 | 15 => {
+                let seconds = self.random.one(&[1, 3, 6, 20, 40, 200, 700, 1100, 1400, 6000]);
+                self.note(format!("{seconds} s pass"));
+                self.tick(seconds as i64 * 1000, seconds * 1000, seconds * 1000);
+            }
+            16 => {
+                let seconds = self.random.one(&[20, 800, 1200, 6000]);
+                let jump = self.random.one(&[-5000, -400, -3, 3, 400, 2000]);
+                let (wall, mono, uptime) = match self.random.below(4) {
+                    0 => (jump, 0, 0),
+                    1 => (seconds as i64, 0, seconds),
+                    2 => (seconds as i64, 0, 0),
+                    _ => (jump, 0, seconds),
+                };
+                self.note(format!("the clocks go {wall} s, {mono} s and {uptime} s"));
+                self.tick(wall * 1000, mono * 1000, uptime * 1000);
+            }
+            17 => match self.random.below(4) {
+                0 => {
+                    self.policy = self.random.below(POLICIES.len() as u64) as usize;
+                    self.note(format!("reload: policy {}", self.policy));
+                    self.load(self.sources.teachers.clone());
+                }
+                1 => {
+                    let teachers = match self.random.below(3) {
+                        0 => [Teacher(1)].into(),
+                        1 => [Teacher(2)].into(),
+                        _ => [Teacher(1), Teacher(2)].into(),
+                    };
+                    self.note(format!("reload: {teachers:?}"));
+                    self.load(teachers);
+                }
+                2 => {
+                    *self.center.epoch.lock().unwrap() += 1;
+                    self.note("reload: other terms".to_owned());
+                    self.load(self.sources.teachers.clone());
+                }
+                _ => self.restart(&settings).await,
+            },
+            18 => {
+                self.note(format!("forget {:?}", of.scope));
+                let (at, shared) = (self.now.moment(), Key { scope: Scope::None, ..of });
+                for key in [of, shared] {
+                    self.agreements.forget(&self.asking(&settings), &key);
+                    self.ended.push(Ended { at, key, is_forgotten: true, is_learnt_only: false });
+                }
+            }
+            _ => self.question(of).await,
+        }
+    }
+
+    /// A question by hand; at times the answer comes only after other things have happened.
+    async fn question(&mut self, of: Key) {
+        let is_held = self.random.below(2) == 0;
+        self.note(format!("question {:?}, held: {is_held}", of.scope));
+        let (agreements, sources, now) = (self.agreements.clone(), Arc::clone(&self.sources), self.now);
+        self.center.gate.send_replace(!is_held);
+        let asking = async move {
+            agreements.refresh(&Asking::new(&sources, &settings(), None, now), of).await;
+        };
+        let asking: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(asking);
+        let task = tokio::spawn(asking);
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        self.held.push(task);
+        // The next order lets it land before it asks anything itself.
+        if !is_held {
+            self.land().await;
+        }
+    }
+
+    async fn land(&mut self) {
+        self.center.gate.send_replace(true);
+        for task in self.held.drain(..) {
+            task.await.unwrap();
+        }
+    }
+
+    async fn restart(&mut self, settings: &Settings) {
+        self.land().await;
+        self.note("restart".to_owned());
+        let is_saved = |source| source != self.ledger.name;
+        let answers = self.agreements.all();
+        let answers = answers.filter_map(|(key, kept)| saved::of_answer(key, &kept, is_saved, self.now));
+        let words = self.agreements.all_learnt().map(|(key, word)| saved::of_learnt(key, word, self.now));
+        let mut text = Vec::new();
+        saved::write(&mut text, answers.chain(words), self.now.wall).unwrap();
+        self.agreements = Agreements::new(1000, Handle::current());
+        self.agreements.renew(&self.sources);
+        let epoch = *self.center.epoch.lock().unwrap();
+        let epoch_of = |name| (name == self.center.name && self.order > 0).then_some(epoch);
+        let is_taught = |teacher| self.sources.is_taught_by(teacher);
+        let loaded = saved::read_lines(&text[..], settings, epoch_of, is_taught, self.now).unwrap();
+        for saved in loaded.facts {
+            let asking = Asking::new(&self.sources, settings, None, self.now);
+            match saved {
+                Saved::Answer(key, fact, epoch) => {
+                    self.agreements.take(&asking, key, fact, epoch);
+                }
+                Saved::Learnt(key, word) => self.agreements.take_learnt(&asking, key, word),
+            }
+        }
+    }
+
+    /// Judges an order as the gateway does, and holds the outcome against the log.
+    async fn order_of(&mut self, of: Key) {
+        self.land().await;
+        let settings = settings();
+        let asked_before = self.center.given.lock().unwrap().len();
+        let (outcome, verdict) = self.judge(of, &settings).await;
+        let asked = self.center.given.lock().unwrap().len() - asked_before;
+        self.note(format!("order {:?}: {outcome:?} {verdict:?}, center asked {asked} times", of.scope));
+        let wrong = match outcome {
+            Outcome::Met => (!self.may_pass(of, &settings)).then_some("no word in force accepts"),
+            Outcome::Unmet(_) => self.why_not_deny(of, &settings),
+            _ if verdict == Verdict::Allow => {
+                self.is_known_missing(of).then_some("it is known to be missing, and passes")
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let given: Vec<_> = self.center.given.lock().unwrap().clone();
+            panic!("{wrong}:\n{}\ngiven {given:#?}\nlearnt {:#?}", self.log.join("\n"), self.learnt);
+        }
+    }
+
+    async fn judge(&self, of: Key, settings: &Settings) -> (Outcome, Verdict) {
+        let policy = &POLICIES[self.policy];
+        let mut caller = support::caller(policy);
+        caller.partner.tenant = of.scope.billing().unwrap();
+        caller.billing.tenant = caller.partner.tenant;
+        let request =
+            Request { customer: Some(customer()), ..Request::bare(OperationId::UNLISTED, Class::Purchase) };
+        let plan = policy.plan(Facts { caller: &caller, request: &request, at: self.now.wall }).unwrap();
+        assert_eq!(plan.needs().iter().map(|need| need.key).collect::<Vec<_>>(), [of]);
+        let asking = self.asking(settings);
+        let at_hand = self.agreements.at_hand(&mut NearFacts::default(), &asking, plan.needs());
+        let mut statuses: Statuses = match at_hand {
+            Some(statuses) => statuses,
+            None => self.agreements.look_up(&asking, plan.needs()).await.0,
+        };
+        let mut decision = plan.decide(&statuses);
+        let recheck_after = settings.recheck_after.try_into().unwrap();
+        let old = plan.old_grounds(&decision, &statuses, recheck_after, self.now.wall);
+        if !old.is_empty() {
+            self.agreements.look_again(&asking, plan.needs(), &old, &mut statuses).await;
+            decision = plan.decide(&statuses);
+        }
+        let finding = &decision.findings()[0];
+        assert!(
+            decision.findings().len() == 1 && (finding.effect == Effect::Deny) == decision.permit().is_none()
+        );
+        (finding.outcome, decision.verdict())
+    }
+
+    fn meets(&self, status: Status) -> bool {
+        status == Status::NotApplicable || self.sources.demand(&key(partner(0))).is_met_by(status)
+    }
+
+    /// Definite words of the center about a key in force, the last one first. An acceptance that may not be all is one too.
+    fn center_words(&self, of: Key) -> Vec<(Given, Status)> {
+        if self.order == 0 {
+            return Vec::new();
+        }
+        let epoch = *self.center.epoch.lock().unwrap();
+        let forgotten = self.ended.iter().filter(|ended| ended.is_forgotten && ended.key == of);
+        let forgotten = forgotten.map(|ended| ended.at.uptime).max();
+        let given = self.center.given.lock().unwrap();
+        let mut words: Vec<(Given, Status)> = given
+            .iter()
+            .filter(|(key, given)| *key == of && given.epoch == epoch && Some(given.at.uptime) > forgotten)
+            .filter_map(|(_, given)| match given.said {
+                Said::Definite { status, .. } | Said::AtLeast { status, .. } => Some((*given, status)),
+                _ => None,
+            })
+            .collect();
+        words.sort_by_key(|(given, _)| std::cmp::Reverse(given.at.uptime));
+        words
+    }
+
+    /// Whether the center fails, or did when it was asked last: then what it said before serves while it is asked again.
+    fn is_failing(&self, of: Key) -> bool {
+        let given = self.center.given.lock().unwrap();
+        let last = given.iter().filter(|(key, _)| *key == of).max_by_key(|(_, given)| given.at.uptime);
+        let fails = |said: Said| matches!(said, Said::Failed(_) | Said::AtLeast { .. });
+        fails(self.center.says(&of)) || last.is_some_and(|(_, given)| fails(given.said))
+    }
+
+    /// What was learnt, of a key or of everybody's, and nothing has ended. The last one first.
+    fn learnt_in_force(&self, of: Key, settings: &Settings) -> Vec<Learning> {
+        let shared = Key { scope: Scope::None, ..of };
+        let center_says = self.center_words(of);
+        let mut words: Vec<Learning> = self
+            .learnt
+            .iter()
+            .filter(|word| word.key == of || word.key == shared)
+            .filter(|word| self.sources.is_taught_by(word.teacher))
+            .filter(|word| {
+                let ends = |ended: &Ended| {
+                    let about = ended.key == word.key || (ended.key == of && word.key == shared);
+                    about && ended.at.uptime >= word.at.uptime
+                };
+                !self.ended.iter().any(ends)
+            })
+            // The center's definite word ends it, one way or the other.
+            .filter(|word| {
+                let ends = |(given, _): &&(Given, Status)| {
+                    given.at.uptime > word.at.uptime && matches!(given.said, Said::Definite { .. })
+                };
+                !center_says.iter().any(|said| ends(&said))
+            })
+            .filter(|word| match self.ledger.says(&of) {
+                // Behind the center, whose word it stands for, a ledger is not asked.
+                _ if self.order == 2 && self.now.age(word.at) < settings.accepted => true,
+                Said::Definite { status: Status::Missing(_), observed_at } if self.order < 3 => {
+                    self.now.wall_of(word.at) > observed_at
+                }
+                _ => true,
+            })
+            .filter(|word| {
+                let age = self.now.age(word.at);
+                let may_speak = self.order > 0 && self.is_of_center(of);
+                match may_speak {
+                    false => age < settings.learnt,
+                    true => {
+                        let serves = settings.accepted + settings.stale;
+                        let under_terms = word.terms == *self.center.epoch.lock().unwrap();
+                        age < settings.accepted || (under_terms && self.is_failing(of) && age <= serves)
+                    }
+                }
+            })
+            .copied()
+            .collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.at.uptime));
+        words
+    }
+
+    /// Whether the center has anything to say of a key: it did not say "nothing" a while ago.
+    fn is_of_center(&self, of: Key) -> bool {
+        let given = self.center.given.lock().unwrap();
+        let last = given.iter().filter(|(key, _)| *key == of).max_by_key(|(_, given)| given.at.uptime);
+        let serves = settings().accepted + settings().stale;
+        let said_nothing = |given: &Given| given.said == Said::Nothing && self.now.age(given.at) <= serves;
+        let nothing = given.iter().filter(|(key, _)| *key == of).any(|(_, given)| said_nothing(given));
+        let _ = last;
+        !nothing
+    }
+
+    /// Whether a word in force accepts.
+    fn may_pass(&self, of: Key, settings: &Settings) -> bool {
+        let words = self.center_words(of);
+        let ledger = match self.ledger.says(&of) {
+            Said::Definite { status, observed_at } if self.order < 3 => Some((status, observed_at)),
+            _ => None,
+        };
+        let learnt = self.learnt_in_force(of, settings);
+        let ledger_denies = |at: Moment| {
+            let is_older = |observed_at| self.now.wall_of(at) > observed_at;
+            matches!(ledger, Some((Status::Missing(_), observed_at)) if !is_older(observed_at))
+        };
+        // Confirmed by the center after it was learnt: an older "no" of the ledger's stays ended.
+        let was_learnt = self.learnt.iter().any(|word| {
+            (word.key == of || word.key == Key { scope: Scope::None, ..of }) && !ledger_denies(word.at)
+        });
+        let by_ledger = ledger.is_some_and(|(status, observed_at)| {
+            let denied = |(given, status): &(Given, Status)| {
+                matches!(status, Status::Missing(_)) && self.now.wall_of(given.at) > observed_at
+            };
+            // A source that comes first has the last word.
+            let is_denied = self.order == 2 && words.first().is_some_and(denied) && learnt.is_empty();
+            self.meets(status) && !is_denied
+        });
+        let by_center = words.iter().any(|(given, status)| {
+            let age = self.now.age(given.at);
+            let serves =
+                age < settings.accepted || (self.is_failing(of) && age <= settings.accepted + settings.stale);
+            let ends = |ended: &&Ended| {
+                !ended.is_learnt_only && ended.key == of && ended.at.uptime >= given.at.uptime
+            };
+            let is_last = words.iter().all(|(other, other_status)| {
+                let is_later =
+                    other.at.uptime > given.at.uptime && matches!(other.said, Said::Definite { .. });
+                !is_later || self.meets(*other_status)
+            });
+            let ledger_says_no = ledger.is_some_and(|(status, _)| matches!(status, Status::Missing(_)));
+            let past_ledger = match self.order {
+                1 => !ledger_says_no || was_learnt,
+                _ => true,
+            };
+            self.meets(*status)
+                && serves
+                && is_last
+                && past_ledger
+                && !self.ended.iter().any(|ended| ends(&ended))
+        });
+        let by_learnt = learnt.iter().any(|word| self.meets(word.status));
+        by_ledger || by_center || by_learnt
+    }
+
+    /// What is wrong with a denial.
+    fn why_not_deny(&self, of: Key, settings: &Settings) -> Option<&'static str> {
+        let (words, learnt) = (self.center_words(of), self.learnt_in_force(of, settings));
+        let ledger = match self.ledger.says(&of) {
+            Said::Definite { status, observed_at } if self.order < 3 => Some((status, observed_at)),
+            _ => None,
+        };
+        if ledger.is_some_and(|(status, _)| self.meets(status)) && self.order < 2 {
+            return Some("the ledger comes first, and accepts");
+        }
+        let ledger_denies = ledger.is_some_and(|(status, _)| !self.meets(status));
+        let is_young = |given: &Given| self.now.age(given.at) <= settings.recheck_after;
+        let center_denies =
+            words.first().is_some_and(|(given, status)| !self.meets(*status) && is_young(given));
+        // An acceptance that was learnt and does not meet the rule denies as one of the ledger's would.
+        let learnt_denies = learnt.iter().any(|word| !self.meets(word.status));
+        if !ledger_denies && !center_denies && !learnt_denies {
+            return Some("nothing denies it now");
+        }
+        let sufficient =
+            learnt.iter().find(|word| self.meets(word.status) && self.now.age(word.at) < settings.accepted);
+        if let Some(word) = sufficient
+            && words.first().is_none_or(|(given, _)| given.at.uptime < word.at.uptime)
+            && word.terms == self.sources.terms(of.party.kind())
+        {
+            return Some("something later was learnt");
+        }
+        None
+    }
+
+    /// Whether the last definite word is "no".
+    fn is_known_missing(&self, of: Key) -> bool {
+        let words = self.center_words(of);
+        let learnt = self.learnt.iter().filter(|word| word.key.party == of.party);
+        let last_learnt = learnt.map(|word| word.at.uptime).max();
+        let center_accepts = words.first().is_some_and(|(_, status)| status.is_accepted());
+        let ledger_says_no = (self.order < 2 || (self.order == 2 && !center_accepts))
+            && matches!(self.ledger.says(&of), Said::Definite { status: Status::Missing(_), .. })
+            && self.learnt.is_empty();
+        let center_says_no = words.first().is_some_and(|(given, status)| {
+            matches!(status, Status::Missing(_)) && Some(given.at.uptime) > last_learnt && self.is_failing(of)
+        });
+        ledger_says_no || center_says_no
+    }
+}
+
+#[test]
+fn only_the_last_definite_word_in_force_counts() {
+    let threads: Vec<_> = (0..2)
+        .map(|half| {
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let start = Now::read();
+                let mut outcomes = [0u64; 2];
+                runtime.block_on(async {
+                    for seed in (half..HISTORIES).step_by(2) {
+                        let mut world = World::new(seed, start, Handle::current());
+                        let events = 1 + world.random.below(EVENTS_MAX);
+                        world.log[0] += &format!(", history {seed} of {events} events");
+                        for _ in 0..events {
+                            world.step().await;
+                        }
+                        world.land().await;
+                        outcomes[0] += world.log.iter().filter(|line| line.contains(": Met")).count() as u64;
+                        outcomes[1] +=
+                            world.log.iter().filter(|line| line.contains(": Unmet")).count() as u64;
+                    }
+                });
+                outcomes
+            })
+        })
+        .collect();
+    let outcomes: Vec<[u64; 2]> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let [met, unmet] = [0, 1].map(|which| outcomes.iter().map(|of| of[which]).sum::<u64>());
+    // A property that nothing reaches proves nothing.
+    assert!(met > HISTORIES / 10 && unmet > HISTORIES / 10, "{met} met, {unmet} unmet");
+    println!("{HISTORIES} histories: {met} orders met their rule, {unmet} did not");
+}
