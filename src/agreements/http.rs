@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::agreements::pointer::{Pointer, PointerFault, is};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::agreements::template::Template;
-use crate::extract::moment::{is_future, moment};
+use crate::extract::moment::{AcceptedAt, NoAcceptance, accepted_at};
 use crate::fetch::Answer;
-use crate::policy::agreement::{Key, STANDING, Status};
+use crate::policy::agreement::{Failure, Key, STANDING, Status};
 use crate::policy::id::Name;
 use crate::remote::client::{Asked, Remote};
 use crate::remote::reading::Unusable::{self, Broken, Silent};
@@ -102,8 +102,14 @@ impl HttpSource {
         let (asker, patience) = (question.asker, question.patience);
         let asked = Asked { target, asker, patience, ..Asked::default() };
         let read = |answer: &Answer| read(&self.settings, key, answer.status, &answer.body, Timestamp::now());
-        let said = self.remote.ask(&asked, read).await;
-        said.unwrap_or_else(|why| Said::Failed(why.failure()))
+        match self.remote.ask(&asked, read).await {
+            // No rule asks for more.
+            Ok(Said::AtLeast { status, observed_at, .. }) if question.demand.is_met_by(status) => {
+                Said::Definite { status, observed_at }
+            }
+            Ok(said) => said,
+            Err(why) => Said::Failed(why.failure()),
+        }
     }
 }
 
@@ -130,10 +136,15 @@ fn read(
         };
         let status = match date {
             None | Some(Value::Null) => Status::UNDATED,
-            Some(Value::String(text)) => match moment(text) {
-                Some(at) if is_future(at, now) => return Err(Silent("the acceptance lies in the future")),
-                Some(at) => Status::accepted(at),
-                None => return Err(Silent("the date can not be read")),
+            Some(Value::String(text)) => match accepted_at(text, now) {
+                Ok(AcceptedAt::Exactly(at)) => Status::accepted(at),
+                Ok(AcceptedAt::NotBefore(at)) => {
+                    let status = Status::accepted(at);
+                    return Ok(Said::AtLeast { status, observed_at: now, failure: Failure::Source });
+                }
+                Err(NoAcceptance::Future) => return Err(Silent("the acceptance lies in the future")),
+                Err(NoAcceptance::Unset) => return Err(Silent("the date was never set")),
+                Err(NoAcceptance::Unreadable) => return Err(Silent("the date can not be read")),
             },
             Some(_) => return Err(Silent("the date is no text")),
         };
@@ -198,6 +209,8 @@ mod tests {
         };
         let definite = |status| Ok(Said::Definite { status, observed_at: now });
         let at = Status::accepted("2025-01-01T00:00:00Z".parse().unwrap());
+        let at_least =
+            Ok(Said::AtLeast { status: Status::accepted(now), observed_at: now, failure: Failure::Source });
         let (plain, stated) = (settings(None, false), settings(Some("/state=open"), true));
         for (settings, status, body, expected) in [
             (&plain, 200, r#"{"mca":{"ok":true}}"#, definite(Status::UNDATED)),
@@ -206,6 +219,11 @@ mod tests {
             (&plain, 200, r#"{"mca":{"ok":true},"at":"soon"}"#, Err(())),
             (&plain, 200, r#"{"mca":{"ok":true},"at":1735689600}"#, Err(())),
             (&plain, 200, r#"{"mca":{"ok":true},"at":"2027-01-01"}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"at":"0001-01-01T00:00:00"}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"at":"1970-01-01T00:00:00Z"}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"at":"2026-01-01T14:00:00"}"#, at_least),
+            (&plain, 200, r#"{"mca":{"ok":true},"at":"2026-01-01T14:00:00Z"}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"at":"2026-01-01T14:00:01"}"#, Err(())),
             (&plain, 200, r#"{"mca":{"ok":false}}"#, definite(Status::MISSING)),
             (&plain, 200, r#"{"mca":{"ok":"true"}}"#, Ok(Said::Nothing)),
             (&plain, 200, r#"{"mca":{}}"#, Ok(Said::Nothing)),

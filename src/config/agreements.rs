@@ -16,7 +16,7 @@ use crate::config::policy::partner_ref;
 use crate::config::problem::render;
 use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text, resolve};
 use crate::config::sources::{self, Defaults, Kind, RemoteSource};
-use crate::extract::moment::is_future;
+use crate::extract::moment::{NoAcceptance, acceptance};
 use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
 use crate::policy::reason::UnrecordedStatus;
@@ -292,6 +292,9 @@ fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<
     Some((subject, statuses))
 }
 
+/// The hint where a date of acceptance was never set.
+const UNSET: &str = "write when it was accepted, or `{ accepted: undated }` where nobody can tell";
+
 fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Option<Status> {
     match &node.value {
         Value::Text(text) if text == "missing" => return Some(Status::MISSING),
@@ -302,12 +305,13 @@ fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Opti
                 Value::Text(text) if text == "undated" => Some(None),
                 _ => {
                     let at = reader.time(node)?;
-                    // Five minutes for clocks that differ: an acceptance in the future is a slip of the pen.
-                    if is_future(at, now) {
-                        reader.error(node.span, "the acceptance lies in the future", None);
-                        return None;
-                    }
-                    Some(Some(at))
+                    let (message, hint) = match acceptance(at, now) {
+                        Ok(at) => return Some(Some(at)),
+                        Err(NoAcceptance::Future) => ("the acceptance lies in the future".to_owned(), None),
+                        Err(_) => (format!("`{at}` is a date that was never set"), Some(UNSET.to_owned())),
+                    };
+                    reader.error(node.span, message, hint);
+                    None
                 }
             });
             section.finish();

@@ -10,7 +10,7 @@ use crate::agreements::Asking;
 use crate::agreements::learnt::Teacher;
 use crate::agreements::partner_center::answers::{code, member};
 use crate::clock::Now;
-use crate::extract::moment::{is_future, moment};
+use crate::extract::moment::accepted_at;
 use crate::mark::skip_mark;
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::policy::endpoint::CustomerAt;
@@ -155,8 +155,8 @@ fn accepted<'l>(learning: &'l Learning, answer: &Value, now: Now) -> Option<(Sta
     let status = match &learning.date {
         None => Some(Status::UNDATED),
         Some(place) => {
-            let date = at(answer, place)?.as_str().and_then(moment)?;
-            (!is_future(date, now.wall)).then(|| Status::accepted(date))
+            let date = accepted_at(at(answer, place)?.as_str()?, now.wall).ok()?;
+            Some(Status::accepted(date.earliest()))
         }
     };
     Some((status?, told))

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use countersign::standin::PartnerStatus;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Connection};
@@ -346,7 +347,13 @@ fn a_known_customer_keeps_ordering_while_nothing_newer_can_be_learnt() {
 }
 
 /// What there is of attestations of a customer.
-const ATTESTED: [&str; 7] = ["new", "old", "other type", "other template", "future", "none", "fails"];
+const ATTESTED: [&str; 9] =
+    ["new", "old", "other type", "other template", "future", "none", "fails", "unset", "today in the east"];
+
+/// The hour of clocks that are ten hours east of UTC, without a zone.
+pub fn in_the_east() -> String {
+    (Timestamp::now() + SignedDuration::from_hours(10)).strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
 
 fn set_attested(stage: &Stage, customer: &str, what: &str) {
     const MCA: &str = "MicrosoftCustomerAgreement";
@@ -356,6 +363,8 @@ fn set_attested(stage: &Stage, customer: &str, what: &str) {
         "other type" => attestation("MicrosoftCloudAgreement", TEMPLATE, "2024-05-13T00:00:00"),
         "other template" => attestation(MCA, CLOUD_TEMPLATE, "2024-05-13T00:00:00"),
         "future" => attestation(MCA, TEMPLATE, "2099-01-01T00:00:00"),
+        "unset" => attestation(MCA, TEMPLATE, "0001-01-01T00:00:00"),
+        "today in the east" => attestation(MCA, TEMPLATE, &in_the_east()),
         "none" => return stage.standin.set_attestations(customer, Vec::new()),
         _ => {
             return stage.standin.fault("GET", &format!("{customer}/agreements"), "status=500", Some(1));
@@ -378,17 +387,17 @@ fn either_acceptance_counts_and_a_denial_needs_both_answers() {
         (
             "",
             [
-                ("yes", [OK, OK, OK, OK, OK, OK, OK]),
-                ("no", [OK, OLD, NO, NO, NO, NO, UNKNOWN]),
-                ("fails", [OK, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]),
+                ("yes", [OK, OK, OK, OK, OK, OK, OK, OK, OK]),
+                ("no", [OK, OLD, NO, NO, NO, NO, UNKNOWN, UNKNOWN, OK]),
+                ("fails", [OK, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, OK]),
             ],
         ),
         (
             dated,
             [
-                ("yes", [OK, UNDATED, UNDATED, UNDATED, UNDATED, UNDATED, UNKNOWN]),
-                ("no", [OK, OLD, NO, NO, NO, NO, UNKNOWN]),
-                ("fails", [OK, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]),
+                ("yes", [OK, UNDATED, UNDATED, UNDATED, UNDATED, UNDATED, UNKNOWN, UNKNOWN, OK]),
+                ("no", [OK, OLD, NO, NO, NO, NO, UNKNOWN, UNKNOWN, OK]),
+                ("fails", [OK, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, OK]),
             ],
         ),
     ];
@@ -415,6 +424,29 @@ fn either_acceptance_counts_and_a_denial_needs_both_answers() {
                 assert_eq!(stage.order(&customer(1000 + number), &[]).status, 201, "{row}");
             }
         }
+    }
+}
+
+#[test]
+fn an_hour_of_the_east_is_unclear_only_to_a_rule_whose_date_lies_within_fourteen_hours() {
+    let ago = |hours: i64| Timestamp::now() - SignedDuration::from_hours(hours);
+    let local = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    for (since, date, expected) in [
+        (ago(1), in_the_east(), is(503, "agreement_unknown")),
+        (ago(5), in_the_east(), is(201, "")),
+        (ago(2), local(ago(1)), is(201, "")),
+        (ago(2), local(ago(3)), is(403, "agreement_too_old")),
+        (ago(2), local(ago(-15)), is(403, "agreement_missing")),
+    ] {
+        let rule = format!(
+            "policy: {{ rules: [{{ name: dated, when: {{ class: [purchase] }}, requires: {{ agreement: mca, \
+             of: customer, accepted_since: \"{since}\" }} }}] }}\n"
+        );
+        let stage = center_with(PLENTY, "", &rule, |text| text);
+        let party = unsigned(1);
+        stage.standin.set_attestations(&party, vec![counting(&date)]);
+        let answer = stage.order(&party, &[]);
+        assert_eq!(said(&answer), expected, "{date} since {since}: {answer:?}");
     }
 }
 

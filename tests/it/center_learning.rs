@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::center::{
-    OTHER, PLENTY, TEMPLATE, agent_of, as_fault, asked, attestation, center, center_with, counting, is,
-    order_of, said, two_centers, unsigned,
+    OTHER, PLENTY, TEMPLATE, agent_of, as_fault, asked, attestation, center, center_with, counting,
+    in_the_east, is, order_of, said, two_centers, unsigned,
 };
 use crate::http::{Answer, Connection};
 use crate::stage::{BLOCKED, CUSTOMER, LEDGER, PARTNER, Stage, eventually, order, orders};
@@ -45,6 +45,17 @@ fn an_attestation_that_passes_lifts_the_block_on_every_worker_at_once() {
     }
     assert_eq!(asked(&stage), before);
     assert_eq!(stage.metric("countersign_learnt_total{agreement=\"mca\"}"), 1.0);
+}
+
+#[test]
+fn an_attestation_with_an_hour_of_the_east_lifts_the_block_at_once() {
+    let stage = center(PLENTY, FOR_EVER);
+    let party = unsigned(1);
+    assert_eq!(stage.order(&party, &[]).status, 403);
+    let before = asked(&stage);
+    assert_eq!(attest(&stage, &party, &counting(&in_the_east()), &[]).status, 201);
+    assert_eq!(stage.order(&party, &[]).status, 201);
+    assert_eq!(asked(&stage), before);
 }
 
 #[test]
@@ -253,12 +264,23 @@ fn what_is_no_acceptance_of_this_partners_customer_lifts_nothing() {
     let of_other = agent_of(&stage, OTHER);
     let echoed = as_fault(&good().to_string());
     // What the list of attestations holds then but can not be read leaves it open whether there is one.
-    let unclear = ["no date that can be read", "no date", "no type", "not at the top", "a list of types"];
+    let unclear = [
+        "a date that was never set",
+        "a date that was never set, with a zone",
+        "no date that can be read",
+        "no date",
+        "no type",
+        "not at the top",
+        "a list of types",
+    ];
     type Row<'r> = (&'r str, Value, Vec<(&'r str, &'r str)>);
     let rows: Vec<Row<'_>> = vec![
         ("another type", attestation("MicrosoftCloudAgreement", TEMPLATE, DATE), vec![]),
         ("another template", attestation(MCA, "998b88de-aa99-4388-a42c-1b3517d49490", DATE), vec![]),
         ("the future", counting("2099-01-01T00:00:00Z"), vec![]),
+        ("the future without a zone", counting("2099-01-01T00:00:00"), vec![]),
+        ("a date that was never set", counting("0001-01-01T00:00:00"), vec![]),
+        ("a date that was never set, with a zone", counting("1970-01-01T00:00:00Z"), vec![]),
         ("no date that can be read", counting("yesterday"), vec![]),
         ("no date", json!({ "type": MCA, "templateId": TEMPLATE }), vec![]),
         ("no type", json!({ "templateId": TEMPLATE, "dateAgreed": DATE }), vec![]),

@@ -454,7 +454,12 @@ fn an_endpoint_says_missing_only_where_it_says_so() {
     };
     let stated = tested(true, Some("/state=open"));
     let silent = tested(false, None);
-    let now = (Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string();
+    let ahead = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let local = ahead.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    // Fourteen hours earlier, whatever the parts of its second.
+    let hour = local.parse::<jiff::civil::DateTime>().unwrap().to_zoned(jiff::tz::TimeZone::UTC).unwrap();
+    let earliest = hour.timestamp() - jiff::SignedDuration::from_hours(14);
+    let now = ahead.to_string();
     let failed = Err(());
     for (tested, resource, expected) in [
         (&stated, None, Ok(Some(Status::MISSING))),
@@ -468,7 +473,10 @@ fn an_endpoint_says_missing_only_where_it_says_so() {
         (&silent, Some(json!({ "state": "Signed" })), Ok(Some(Status::UNDATED))),
         (&silent, Some(json!({ "state": "signed", "at": "2024-05-13" })), Ok(Some(Status::accepted(date())))),
         (&silent, Some(json!({ "state": "signed", "at": now })), failed),
+        (&silent, Some(json!({ "state": "signed", "at": local })), Ok(Some(Status::accepted(earliest)))),
         (&silent, Some(json!({ "state": "signed", "at": "soon" })), failed),
+        (&silent, Some(json!({ "state": "signed", "at": "0001-01-01T00:00:00" })), failed),
+        (&silent, Some(json!({ "state": "signed", "at": "1970-01-01T00:00:00Z" })), failed),
         (&silent, Some(json!({ "state": "signed", "at": 1_715_558_400 })), failed),
         (&silent, Some(json!({ "state": ["signed"] })), Ok(None)),
     ] {
@@ -486,6 +494,38 @@ fn an_endpoint_says_missing_only_where_it_says_so() {
         tested.standin.as_ref().unwrap().fault("GET", "", fault, Some(1));
         let said = ask(tested, &question(customer()));
         assert!(matches!(said, Said::Failed(_)), "{fault}: {said:?}");
+    }
+}
+
+#[test]
+fn an_acceptance_whose_moment_is_not_known_exactly_is_definite_where_no_rule_asks_for_more() {
+    let local =
+        (Timestamp::now() + jiff::SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let shop = endpoint("http", "billing", None);
+    let path = format!("/v1/shop/mca/customer/{CUSTOMER}/commercial/{PARTNER}");
+    shop.standin.as_ref().unwrap().set_resource(&path, json!({ "isSigned": true, "at": local }), None);
+    let center = center(None);
+    let standin = center.standin.as_ref().unwrap();
+    standin.set_attestations(CUSTOMER, vec![counting(&local)]);
+    standin.set_direct(CUSTOMER, false);
+    for tested in [shop, center] {
+        for (since_hours_ago, is_definite) in [(None, true), (Some(20), true), (Some(5), false)] {
+            let since =
+                since_hours_ago.map(|hours| Timestamp::now() - jiff::SignedDuration::from_hours(hours));
+            let demand = Demand { since, dated: true };
+            let said = ask(&tested, &Question { demand, ..question(customer()) });
+            let kind = tested.kind;
+            match said {
+                Said::Definite { status, .. } => {
+                    assert!(is_definite && status.is_accepted(), "{kind} {since:?}")
+                }
+                Said::AtLeast { status, failure, .. } => {
+                    assert!(!is_definite && status.is_accepted(), "{kind} {since:?}");
+                    assert_eq!(failure, Failure::Source, "{kind}");
+                }
+                said => panic!("{kind} {since:?}: {said:?}"),
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::extract::moment::{is_future, moment};
+use crate::extract::moment::{AcceptedAt, NoAcceptance, accepted_at};
 use crate::policy::agreement::{Absence, Status};
 use crate::remote::reading::Unusable::{self, Broken, Silent};
 
@@ -19,9 +19,9 @@ pub struct Terms {
 /// One page of attestations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attestations {
-    /// When the newest that counts was made.
+    /// When the newest that counts was made, at the earliest.
     pub newest: Option<Timestamp>,
-    /// Whether one could count, but its date can not be read.
+    /// Whether one could count, but its date can not be read, was never set, or has no zone and may be a newer one.
     pub is_unclear: bool,
     /// Where the list goes on.
     pub next: Option<NextPage>,
@@ -95,7 +95,10 @@ pub fn attestations(
     let mut page = Attestations { next: next_page(&body)?, ..Attestations::default() };
     for item in items {
         match attestation(item, terms, now) {
-            Ok(at) => page.newest = page.newest.max(at),
+            Ok(at) => {
+                page.newest = page.newest.max(at.map(AcceptedAt::earliest));
+                page.is_unclear |= matches!(at, Some(AcceptedAt::NotBefore(_)));
+            }
             Err(_) => page.is_unclear = true,
         }
     }
@@ -103,7 +106,7 @@ pub fn attestations(
 }
 
 /// When an attestation was made, if it counts: of the right type and template, and not in the future.
-pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option<Timestamp>, Unusable> {
+pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option<AcceptedAt>, Unusable> {
     let text = |name| member(item, name).and_then(Value::as_str);
     let (Some(kind), Some(template)) = (text("type"), text("templateId")) else {
         return Err(Broken("an attestation names no type or template"));
@@ -113,8 +116,12 @@ pub fn attestation(item: &Value, terms: &Terms, now: Timestamp) -> Result<Option
     if !counts {
         return Ok(None);
     }
-    let at = text("dateAgreed").and_then(moment).ok_or(Broken("an attestation has no date"))?;
-    Ok((!is_future(at, now)).then_some(at))
+    match text("dateAgreed").map_or(Err(NoAcceptance::Unreadable), |date| accepted_at(date, now)) {
+        Ok(at) => Ok(Some(at)),
+        Err(NoAcceptance::Future) => Ok(None),
+        Err(NoAcceptance::Unset) => Err(Broken("the date of an attestation was never set")),
+        Err(NoAcceptance::Unreadable) => Err(Broken("an attestation has no date")),
+    }
 }
 
 /// The code of a fault.
@@ -238,7 +245,13 @@ mod tests {
             ),
             (item(MCA, TEMPLATE, "2026-01-01T00:04:59Z"), Ok(Some("2026-01-01T00:04:59Z"))),
             (item(MCA, TEMPLATE, "2026-01-01T00:05:01Z"), Ok(None)),
+            (item(MCA, TEMPLATE, "2026-01-01T14:00:01"), Ok(None)),
             (item(MCA, TEMPLATE, "2999-01-01T00:00:00"), Ok(None)),
+            (item(MCA, TEMPLATE, "0001-01-01T00:00:00"), Err(())),
+            (item(MCA, TEMPLATE, "1601-01-01T00:00:00Z"), Err(())),
+            (item(MCA, TEMPLATE, "1900-01-01T00:00:00+14:00"), Err(())),
+            (item(MCA, TEMPLATE, "1970-01-01"), Err(())),
+            (item("MicrosoftCloudAgreement", TEMPLATE, "0001-01-01"), Ok(None)),
             (item("MicrosoftCloudAgreement", TEMPLATE, "2025-03-01"), Ok(None)),
             (item(MCA, "998b88de-aa99-4388-a42c-1b3517d49490", "2025-03-01"), Ok(None)),
             (item(MCA, TEMPLATE, "yesterday"), Err(())),
@@ -247,8 +260,10 @@ mod tests {
             (json!("text"), Err(())),
         ] {
             let read = attestation(&row, &terms(), now).map_err(|_| ());
-            assert_eq!(read, expected.map(|at| at.map(time)), "{row}");
+            assert_eq!(read, expected.map(|at| at.map(|at| AcceptedAt::Exactly(time(at)))), "{row}");
         }
+        let east = attestation(&item(MCA, TEMPLATE, "2026-01-01T09:00:00"), &terms(), now);
+        assert_eq!(east, Ok(Some(AcceptedAt::NotBefore(time("2025-12-31T19:00:00Z")))));
     }
 
     #[test]
@@ -260,8 +275,20 @@ mod tests {
             read(json!({ "totalCount": 2, "items": [item("2019-08-27T00:00:00"), item("2019-08-26")] }));
         assert_eq!(page.unwrap().newest, Some(time("2019-08-27T00:00:00Z")));
         assert_eq!(read(json!({ "totalCount": 0, "items": [] })), Ok(Attestations::default()));
-        let unclear = read(json!({ "items": [item("x"), item("2019-08-26")] })).unwrap();
-        assert_eq!((unclear.newest, unclear.is_unclear), (Some(time("2019-08-26T00:00:00Z")), true));
+        for (dates, newest, is_unclear) in [
+            (vec!["x", "2019-08-26"], Some("2019-08-26T00:00:00Z"), true),
+            (vec!["2019-08-26", "0001-01-01T00:00:00"], Some("2019-08-26T00:00:00Z"), true),
+            (vec!["0001-01-01T00:00:00"], None, true),
+            (vec!["2026-01-01T09:00:00"], Some("2025-12-31T19:00:00Z"), true),
+            (vec!["2026-01-01T09:00:00", "2025-12-31T20:00:00"], Some("2025-12-31T20:00:00Z"), true),
+            (vec!["2026-01-01T09:00:00", "2019-08-26"], Some("2025-12-31T19:00:00Z"), true),
+            (vec!["2026-01-02T09:00:00", "2019-08-26"], Some("2019-08-26T00:00:00Z"), false),
+            (vec!["2026-01-02T09:00:00"], None, false),
+        ] {
+            let items: Vec<Value> = dates.iter().map(|date| item(date)).collect();
+            let page = read(json!({ "items": items })).unwrap();
+            assert_eq!((page.newest, page.is_unclear), (newest.map(time), is_unclear), "{dates:?}");
+        }
         for body in [json!({}), json!({ "items": {} }), json!({ "items": null })] {
             assert!(read(body.clone()).is_err(), "{body}");
         }

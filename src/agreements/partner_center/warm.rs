@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::agreements::partner_center::answers::{NextPage, member, next_page, object};
 use crate::agreements::partner_center::ask::{ask, id_headers};
 use crate::agreements::partner_center::settings::Settings as Center;
-use crate::extract::moment::{is_future, moment};
+use crate::extract::moment::{acceptance, moment};
 use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, Party, Scope, Status};
 use crate::policy::id::{Guid, MpnId};
@@ -149,7 +149,8 @@ pub fn of_record(center: &Center, record: &Value, now: Timestamp) -> Option<(Key
         party: Party::Customer(customer),
         scope: Scope::Billing(center.partner),
     };
-    (epoch > 0 && !is_future(at, now)).then_some((key, Status::accepted(at)))
+    let at = acceptance(at, now).ok().filter(|_| epoch > 0)?;
+    Some((key, Status::accepted(at)))
 }
 
 /// The MPN id of a reseller that may be named in orders.
@@ -199,7 +200,9 @@ mod tests {
             (record(json!(1_696_118_400), json!(false)), None),
             (record(json!(1_696_118_400), json!("true")), None),
             (record(json!(0), json!(true)), None),
+            (record(json!(50_400), json!(true)), None),
             (record(json!(-5), json!(true)), None),
+            (record(json!(-62_135_596_800i64), json!(true)), None),
             (record(json!(4_000_000_000i64), json!(true)), None),
             (record(Value::Null, json!(true)), None),
             (
