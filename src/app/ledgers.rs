@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::agreements::file::{FileSource, Ledger};
 use crate::agreements::source::Source;
 use crate::app::files::Watch;
-use crate::config::agreements::load_ledger;
+use crate::config::ledger::load_ledger;
 use crate::proxy::snapshot::Shared;
 
 /// A source, and the file that feeds it.

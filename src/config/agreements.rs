@@ -1,36 +1,18 @@
-//! The section `agreements`, and the ledgers that it names.
+//! The section `agreements`.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::agreements::cache::{self, LEARNED};
-use crate::agreements::file::{Entry, Ledger, Subject};
 use crate::agreements::saved;
-use crate::config::identity::read_file;
-use crate::config::network::region;
+use crate::config::ledger::{LedgerSource, ledger_source};
 use crate::config::node::{Node, Value};
-use crate::config::policy::partner_ref;
-use crate::config::problem::render;
-use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text, resolve};
+use crate::config::read::{Reader, Section, did_you_mean, resolve};
 use crate::config::sources::{self, Defaults, Kind, RemoteSource};
-use crate::extract::moment::{NoAcceptance, acceptance};
-use crate::policy::agreement::{Cloud, PartyKind, Status};
 use crate::policy::id::Name;
 use crate::policy::reason::UnrecordedStatus;
-
-/// A ledger source.
-#[derive(Clone, Debug)]
-pub struct LedgerSource {
-    /// Its name.
-    pub name: Name,
-    /// Its file.
-    pub path: PathBuf,
-    /// What the file held.
-    pub ledger: Ledger,
-}
 
 /// The section `agreements`.
 #[derive(Clone, Debug)]
@@ -179,148 +161,4 @@ fn source(
         _ => sources::partner_center(section, name, folder, defaults),
     };
     remote.map(|remote| Read::Remote(Box::new(remote)))
-}
-
-fn ledger_source(section: Section<'_>, name: Name, folder: &Path, now: Timestamp) -> Option<LedgerSource> {
-    let reader = section.reader();
-    let path_node = section.require("path", Some);
-    section.finish();
-    let path_node = path_node?;
-    let path = folder.join(reader.text(path_node)?);
-    // No variables: a ledger is data.
-    let tree = read_file(reader, path_node, folder, &HashMap::new())?;
-    let written_at = written_at(&path, now);
-    Some(LedgerSource { name, path, ledger: Ledger { written_at, ..ledger(reader, &tree, now)? } })
-}
-
-/// Reads a ledger file by itself, when it changed; the error is the rendered problems.
-pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
-    let reader = Reader::default();
-    let text = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let source = reader.add_source(path, &text);
-    // No variables: a ledger is data.
-    let tree = Node::parse(&text, source, &HashMap::new()).map_err(|(span, message)| {
-        let place = span.map_or_else(String::new, |span| format!(":{}:{}", span.line, span.column));
-        format!("{}{place}: {message}", path.display())
-    })?;
-    let ledger = ledger(&reader, &tree, now);
-    match ledger.filter(|_| !reader.failed()) {
-        Some(ledger) => Ok(Ledger { written_at: written_at(path, now), ..ledger }),
-        None => Err(render(&reader.problems.borrow(), &reader.sources.borrow(), false)),
-    }
-}
-
-/// When a file was written, as far as can be told; never ahead of now.
-fn written_at(path: &Path, now: Timestamp) -> Timestamp {
-    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    written.and_then(|written| Timestamp::try_from(written).ok()).map_or(now, |written| written.min(now))
-}
-
-/// Reads a ledger.
-pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
-    let section = reader.section(node)?;
-    let mut entries: HashMap<Subject, Vec<Entry>> = HashMap::new();
-    let read = section.require("agreements", |node| {
-        reader.list(node, |item| {
-            let (subject, read) = record(reader, item, now)?;
-            entries.entry(subject).or_default().extend(read);
-            Some(())
-        })
-    });
-    let kinds: Vec<&str> = PartyKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let complete = section
-        .get("complete", |node| reader.list(node, |item| reader.choice(item, PartyKind::parse, &kinds)));
-    section.finish();
-    read?;
-    let complete = complete.unwrap_or_default().into_iter().collect();
-    Some(Ledger { entries, complete, loaded_at: now, written_at: now })
-}
-
-/// The keys of a record that are no agreement.
-const RECORD_KEYS: [&str; 7] =
-    ["partner", "reseller", "customer", "mpn_id", "cloud", "region", "attested_by"];
-
-fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<Entry>)> {
-    let entries = reader.map(node)?;
-    let get = |name: &str| node.get(name);
-    let subject = match (get("partner"), get("reseller"), get("customer"), get("mpn_id")) {
-        (Some(node), None, None, None) => Subject::Partner(partner_ref(reader, node)?),
-        (None, None, None, Some(node)) => Subject::Partner(partner_ref(reader, node)?),
-        (None, Some(node), None, None) => Subject::Reseller(partner_ref(reader, node)?),
-        (None, None, Some(node), None) => Subject::Customer(reader.guid(node)?),
-        _ => {
-            let hint =
-                "one of `partner`, `mpn_id` (a partner by its MPN id), `reseller`, `customer`".to_owned();
-            reader.error(node.span, "a record names one party", Some(hint));
-            return None;
-        }
-    };
-    let clouds: Vec<&str> = Cloud::ALL.iter().map(|cloud| cloud.as_str()).collect();
-    let cloud = match get("cloud") {
-        Some(node) => reader.choice(node, Cloud::parse, &clouds)?,
-        None => Cloud::Commercial,
-    };
-    let region = match get("region") {
-        Some(node) => Some(region(reader, node)?),
-        None => None,
-    };
-    let attested_by = match get("attested_by") {
-        Some(node) => Some(reader.guid(node)?),
-        None => None,
-    };
-    let mut statuses = Vec::new();
-    for (key, value) in entries {
-        if RECORD_KEYS.contains(&key.text.as_str()) {
-            continue;
-        }
-        // Agreement names are open: whatever is no other key and has a status is one.
-        let Some(agreement) = Name::new(&key.text) else {
-            let hint = did_you_mean(&key.text, RECORD_KEYS.into_iter());
-            reader.error(key.span, format!("`{}` is no name of an agreement", key.text), hint);
-            continue;
-        };
-        let Some(status) = status(reader, key.text.as_str(), value, now) else { continue };
-        statuses.push(Entry { cloud, agreement, region, attested_by, status });
-    }
-    if statuses.is_empty() && !reader.failed() {
-        reader.error(
-            node.span,
-            "the record says nothing of any agreement",
-            Some("such as `mpa: missing`".to_owned()),
-        );
-    }
-    Some((subject, statuses))
-}
-
-/// The hint where a date of acceptance was never set.
-const UNSET: &str = "write when it was accepted, or `{ accepted: undated }` where nobody can tell";
-
-fn status(reader: &Reader, agreement: &str, node: &Node, now: Timestamp) -> Option<Status> {
-    match &node.value {
-        Value::Text(text) if text == "missing" => return Some(Status::MISSING),
-        Value::Text(text) if text == "not_applicable" => return Some(Status::NotApplicable),
-        Value::Map(_) => {
-            let section = reader.section(node)?;
-            let accepted = section.require("accepted", |node| match &node.value {
-                Value::Text(text) if text == "undated" => Some(None),
-                _ => {
-                    let at = reader.time(node)?;
-                    let (message, hint) = match acceptance(at, now) {
-                        Ok(at) => return Some(Some(at)),
-                        Err(NoAcceptance::Future) => ("the acceptance lies in the future".to_owned(), None),
-                        Err(_) => (format!("`{at}` is a date that was never set"), Some(UNSET.to_owned())),
-                    };
-                    reader.error(node.span, message, hint);
-                    None
-                }
-            });
-            section.finish();
-            return accepted.map(|at: Option<Timestamp>| Status::Accepted { at, undated: at.is_none() });
-        }
-        _ => {}
-    }
-    let expected =
-        quoted(&["missing", "not_applicable", "{ accepted: 2024-03-01T00:00:00Z }", "{ accepted: undated }"]);
-    reader.error(node.span, format!("expected the status of `{agreement}`: one of {expected}"), None);
-    None
 }

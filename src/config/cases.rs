@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::agreements::file::Ledger;
-use crate::config::agreements::ledger;
 use crate::config::identity::partner;
+use crate::config::ledger::ledger;
 use crate::config::node::{Node, Value};
 use crate::config::policy::{self, CompiledPolicy, PartnerFacts};
 use crate::config::read::{Reader, Section};

@@ -5,6 +5,7 @@ pub mod cases;
 pub mod headers;
 pub mod identity;
 pub mod keys;
+pub mod ledger;
 pub mod listen;
 pub mod network;
 pub mod node;
