@@ -40,13 +40,14 @@ pub struct Entry {
 /// A ledger as read from its file.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// What is recorded.
+    /// What is recorded, the same for records in any order.
     pub entries: HashMap<Subject, Vec<Entry>>,
     /// The kinds of party of which it names all.
     pub complete: HashSet<PartyKind>,
     /// When it was loaded.
     pub loaded_at: Timestamp,
-    /// When it was written: what was learnt since is newer.
+    /// When it was written: what was learnt since is newer. As a file tells, it is the later of the moments when it was
+    /// written and when it came to its place, and not ahead of `loaded_at`.
     pub written_at: Timestamp,
 }
 
@@ -126,6 +127,37 @@ impl Ledger {
         agreements.dedup();
         agreements
     }
+
+    /// This reading, dated as one that comes after another: what it changes was said when it was read, since a file may
+    /// come with old dates (`cp -p`, `tar`, layers of images); what it does not change was said when it was, or later by
+    /// the word of the file.
+    #[must_use]
+    pub fn after(self, before: &Ledger) -> Ledger {
+        let is_same = self.entries == before.entries && self.complete == before.complete;
+        let written_at = match is_same {
+            true => self.written_at.max(before.written_at),
+            false => self.loaded_at,
+        };
+        Ledger { written_at, ..self }
+    }
+}
+
+impl Entry {
+    /// Its place among the entries of a subject.
+    fn order(self) -> impl Ord {
+        let (kind, at, undated) = match self.status {
+            Status::Accepted { at, undated } => (0, at, undated),
+            Status::Missing(_) => (1, None, false),
+            Status::NotApplicable => (2, None, false),
+        };
+        (self.cloud, self.agreement, self.region, self.attested_by, kind, at, undated)
+    }
+}
+
+/// Puts entries of one subject in their order, each once.
+pub fn normalise(entries: &mut Vec<Entry>) {
+    entries.sort_unstable_by_key(|entry| entry.order());
+    entries.dedup();
 }
 
 impl Held {
@@ -145,9 +177,14 @@ impl FileSource {
         &self.path
     }
 
+    /// A newer reading, dated by what it changes in this one.
+    pub fn date(&self, ledger: Ledger) -> Ledger {
+        ledger.after(&self.held.load().ledger)
+    }
+
     /// Puts a newer reading in force.
     pub fn replace(&self, ledger: Ledger) {
-        self.held.store(Arc::new(Held::new(ledger)));
+        self.held.store(Arc::new(Held::new(self.date(ledger))));
     }
 }
 
@@ -173,5 +210,53 @@ impl Source for FileSource {
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
         let said = self.held.load().ledger.say(&question.key, question.last);
         Box::pin(std::future::ready(said))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::agreement::MCA;
+
+    #[test]
+    fn what_changed_is_as_old_as_its_reading_and_what_did_not_as_old_as_it_was() {
+        let time = |hour: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1_000_000 + hour);
+        let entry = |status| Entry {
+            cloud: Cloud::Commercial,
+            agreement: MCA,
+            region: None,
+            attested_by: None,
+            status,
+        };
+        let ledger = |records: &[(u128, Status)], complete: &[PartyKind], loaded_at, written_at| {
+            let mut entries: HashMap<Subject, Vec<Entry>> = HashMap::new();
+            for (bits, status) in records {
+                entries.entry(Subject::Customer(Guid::from_bits(*bits))).or_default().push(entry(*status));
+            }
+            entries.values_mut().for_each(normalise);
+            let complete = complete.iter().copied().collect();
+            Ledger { entries, complete, loaded_at: time(loaded_at), written_at: time(written_at) }
+        };
+        let (new, old) = (Status::accepted(time(-9)), Status::accepted(time(-99)));
+        let customers = [PartyKind::Customer];
+        let before = ledger(&[(1, old), (1, new), (2, Status::MISSING)], &[], 20, 10);
+        for (row, after, expected) in [
+            ("the same", ledger(&[(1, old), (1, new), (2, Status::MISSING)], &[], 30, 10), 10),
+            ("the same, touched", ledger(&[(1, old), (1, new), (2, Status::MISSING)], &[], 30, 25), 25),
+            (
+                "the same, of an old file",
+                ledger(&[(1, old), (1, new), (2, Status::MISSING)], &[], 30, -50),
+                10,
+            ),
+            ("in another order", ledger(&[(2, Status::MISSING), (1, new), (1, old)], &[], 30, 5), 10),
+            ("one twice", ledger(&[(2, Status::MISSING), (1, new), (1, new), (1, old)], &[], 30, 5), 10),
+            ("another status", ledger(&[(1, old), (1, new), (2, Status::NotApplicable)], &[], 30, -50), 30),
+            ("another date", ledger(&[(1, old), (2, Status::MISSING)], &[], 30, 25), 30),
+            ("one more", ledger(&[(1, old), (1, new), (2, new), (2, Status::MISSING)], &[], 30, 5), 30),
+            ("nothing", ledger(&[], &[], 30, -50), 30),
+            ("complete", ledger(&[(1, old), (1, new), (2, Status::MISSING)], &customers, 30, 5), 30),
+        ] {
+            assert_eq!(after.after(&before).written_at, time(expected), "{row}");
+        }
     }
 }

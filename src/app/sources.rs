@@ -1,6 +1,7 @@
 //! Sources of a configuration: ledgers are read anew, servers that are asked go on as they are where nothing changed.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -51,6 +52,7 @@ pub struct Asked {
 /// its token are those of the server, whatever else is reloaded.
 pub struct SourceStore {
     running: Vec<Asked>,
+    ledgers: Vec<Arc<FileSource>>,
     resources: Option<Arc<Resources>>,
     control: Handle,
     metrics: Metrics,
@@ -59,7 +61,7 @@ pub struct SourceStore {
 impl SourceStore {
     /// An empty store; what is asked is asked on the control runtime.
     pub fn new(control: Handle, metrics: Metrics) -> SourceStore {
-        SourceStore { running: Vec::new(), resources: None, control, metrics }
+        SourceStore { running: Vec::new(), ledgers: Vec::new(), resources: None, control, metrics }
     }
 
     /// What a configuration names, with what runs already in it. Nothing is asked yet.
@@ -67,7 +69,11 @@ impl SourceStore {
         let mut named: HashMap<Name, Arc<dyn Source>> = HashMap::new();
         let mut ledgers = Vec::new();
         for ledger in &settings.agreements.ledgers {
-            let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), ledger.ledger.clone()));
+            let mut read = ledger.ledger.clone();
+            if let Some(before) = self.before(ledger.name, &ledger.path) {
+                read = before.date(read);
+            }
+            let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), read));
             ledgers.push(WatchedLedger::new(&source, ledger.ledger.loaded_at));
             named.insert(ledger.name, source);
         }
@@ -93,9 +99,16 @@ impl SourceStore {
         Built { sources: Arc::new(sources), ledgers, remotes, resources }
     }
 
+    /// The running ledger that one takes the place of: of its name, or of its file where it has another name now.
+    fn before(&self, name: Name, path: &Path) -> Option<&Arc<FileSource>> {
+        let of_name = self.ledgers.iter().find(|ledger| ledger.name() == name);
+        of_name.or_else(|| self.ledgers.iter().find(|ledger| ledger.path() == path))
+    }
+
     /// Keeps what a configuration came to that is in force now.
     pub fn adopt(&mut self, built: &Built) {
         self.running.clone_from(&built.remotes);
+        self.ledgers = built.ledgers.iter().map(|ledger| Arc::clone(&ledger.source)).collect();
         self.resources.clone_from(&built.resources);
     }
 

@@ -1,11 +1,12 @@
 //! Ledgers: records of where agreements stand, read from their files.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::agreements::file::{Entry, Ledger, Subject};
+use crate::agreements::file::{Entry, Ledger, Subject, normalise};
 use crate::config::identity::read_file;
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
@@ -62,10 +63,13 @@ pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
     }
 }
 
-/// When a file was written, as far as can be told; never ahead of now.
+/// When a file was written or came to its place, whichever is later, as far as can be told; never ahead of now. Its own
+/// word (mtime) may be as old as whoever copied it likes; the file system's (ctime) is not.
 fn written_at(path: &Path, now: Timestamp) -> Timestamp {
-    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    written.and_then(|written| Timestamp::try_from(written).ok()).map_or(now, |written| written.min(now))
+    let Ok(metadata) = std::fs::metadata(path) else { return now };
+    let times = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
+    let times = times.into_iter().filter_map(|(seconds, parts)| Timestamp::new(seconds, parts as i32).ok());
+    times.max().map_or(now, |written| written.min(now))
 }
 
 /// Reads a ledger.
@@ -84,6 +88,7 @@ pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
         .get("complete", |node| reader.list(node, |item| reader.choice(item, PartyKind::parse, &kinds)));
     section.finish();
     read?;
+    entries.values_mut().for_each(normalise);
     let complete = complete.unwrap_or_default().into_iter().collect();
     Some(Ledger { entries, complete, loaded_at: now, written_at: now })
 }

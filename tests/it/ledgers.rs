@@ -1,8 +1,15 @@
 //! What is read of a ledger, what of it is refused, and from when it counts.
 
+use std::fs::{self, File};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use countersign::config;
+use countersign::config::{self, ledger::load_ledger};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::center::counting;
+use crate::http::Answer;
+use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, eventually};
 
 /// What `check` says of the shipped configuration with this ledger in place of its own.
 fn report(ledger: &str) -> String {
@@ -42,4 +49,102 @@ fn a_date_that_is_none_of_an_acceptance_is_refused() {
             }
         }
     }
+}
+
+/// Writes a file as a copy that keeps its dates would be.
+fn write_dated(path: &Path, text: &str, modified: SystemTime) {
+    fs::write(path, text).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+}
+
+#[test]
+fn a_ledger_is_as_old_as_its_file_came_to_its_place_and_never_ahead_of_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.yaml");
+    let second = Duration::from_secs(1);
+    for modified in [
+        SystemTime::UNIX_EPOCH,
+        SystemTime::UNIX_EPOCH + second,
+        SystemTime::now() - 86_400 * second,
+        SystemTime::now() + 86_400 * second,
+    ] {
+        let before = Timestamp::now() - SignedDuration::from_secs(1);
+        write_dated(&file, LEDGER, modified);
+        let now = Timestamp::now();
+        let ledger = load_ledger(&file, now).unwrap();
+        assert!((before..=now).contains(&ledger.written_at), "{modified:?}: {}", ledger.written_at);
+    }
+    // By a clock that was set back it was not written ahead of now.
+    let now = Timestamp::now() - SignedDuration::from_hours(1);
+    assert_eq!(load_ledger(&file, now).unwrap().written_at, now);
+}
+
+/// A stage whose ledger is a link, to point at files with dates from before what is learnt.
+fn linked() -> Stage {
+    Stage::edited("", |text, folder| {
+        fs::write(folder.join("first.yaml"), LEDGER).unwrap();
+        fs::write(folder.join("same.yaml"), format!("# Another text.\n{LEDGER}")).unwrap();
+        let other = "  - { customer: c0a80101-6d2b-4c1e-8f10-0000000000aa, mca: missing }\n";
+        fs::write(folder.join("other.yaml"), LEDGER.to_owned() + other).unwrap();
+        let signed = LEDGER.replace("2, mca: missing", "2, mca: { accepted: 2026-01-01T00:00:00Z }");
+        fs::write(folder.join("signed.yaml"), signed).unwrap();
+        fs::remove_file(folder.join("agreements.yaml")).unwrap();
+        std::os::unix::fs::symlink("first.yaml", folder.join("agreements.yaml")).unwrap();
+        text
+    })
+}
+
+fn point(stage: &Stage, target: &str) {
+    std::os::unix::fs::symlink(target, stage.path("link")).unwrap();
+    fs::rename(stage.path("link"), stage.path("agreements.yaml")).unwrap();
+}
+
+fn attest(stage: &Stage) -> Answer {
+    let path = format!("/v1/customers/{BLOCKED}/agreements");
+    stage.send("POST", &path, &[], counting("2024-05-13T00:00:00Z").to_string().as_bytes())
+}
+
+#[test]
+fn a_change_counts_from_when_it_was_read_though_its_file_is_older_than_what_was_learnt() {
+    for by_reload in [true, false] {
+        let stage = linked();
+        let readings = || stage.metric("countersign_ledger_reloads_total{outcome=\"ok\",source=\"ledger\"}");
+        let follow = |target: &str, expected: u16| {
+            let before = readings();
+            point(&stage, target);
+            if by_reload {
+                assert_eq!(stage.reload().status, 200, "{target}");
+                assert_eq!(stage.order(BLOCKED, &[]).status, expected, "{target}");
+            } else {
+                eventually(|| readings() > before);
+                eventually(|| stage.order(BLOCKED, &[]).status == expected);
+            }
+        };
+        assert_eq!(stage.order(BLOCKED, &[]).status, 403);
+        assert_eq!(attest(&stage).status, 201);
+        assert_eq!(stage.order(BLOCKED, &[]).status, 201, "it was learnt");
+        for (target, expected) in
+            [("same.yaml", 201), ("other.yaml", 403), ("signed.yaml", 201), ("first.yaml", 403)]
+        {
+            follow(target, expected);
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_is_named_otherwise_keeps_what_it_said_and_when() {
+    let stage = linked();
+    let rename = |from: &str, to: &str| {
+        let text = fs::read_to_string(stage.path("countersign.yaml")).unwrap();
+        fs::write(stage.path("countersign.yaml"), text.replace(from, to)).unwrap();
+        assert_eq!(stage.reload().status, 200, "{to}");
+    };
+    assert_eq!(attest(&stage).status, 201);
+    rename("ledger", "records");
+    assert_eq!(stage.order(BLOCKED, &[]).status, 201, "the same file");
+    rename("path: agreements.yaml", "path: same.yaml");
+    assert_eq!(stage.order(BLOCKED, &[]).status, 201, "another file that says the same");
+    rename("path: same.yaml", "path: other.yaml");
+    assert_eq!(stage.order(BLOCKED, &[]).status, 403, "another file that says something else");
+    assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
 }
