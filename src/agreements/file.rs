@@ -52,17 +52,24 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What the ledger says of a key; `last` says that no further source follows.
+    /// What the ledger says of a key; `last` says that no further source follows. Of acceptances the newest counts; else a
+    /// record of the very region, or of the attesting partner, counts before one for all.
     pub fn say(&self, key: &Key, last: bool) -> Said {
-        let mut best: Option<Status> = None;
+        let (mut narrow, mut wide): (Option<Status>, Option<Status>) = (None, None);
         for subject in subjects(&key.party) {
-            for entry in self.entries.get(&subject).into_iter().flatten() {
-                if concerns(entry, key) {
-                    best = Some(best.map_or(entry.status, |known| known.merged(entry.status)));
-                }
+            let entries = self.entries.get(&subject).into_iter().flatten();
+            for entry in entries.filter(|entry| concerns(entry, key)) {
+                let told = if is_narrow(entry, key) { &mut narrow } else { &mut wide };
+                *told = Some(told.map_or(entry.status, |known| known.merged(entry.status)));
             }
         }
-        match best {
+        let told = match (narrow, wide) {
+            (Some(narrow), Some(wide)) if narrow.is_accepted() && wide.is_accepted() => {
+                Some(narrow.merged(wide))
+            }
+            (narrow, wide) => narrow.or(wide),
+        };
+        match told {
             Some(status) => Said::Definite { status, observed_at: self.written_at },
             None if last && self.complete.contains(&key.party.kind()) => {
                 Said::Definite { status: Status::MISSING, observed_at: self.written_at }
@@ -100,6 +107,15 @@ fn concerns(entry: &Entry, key: &Key) -> bool {
         Scope::None => entry.region.is_none() && entry.attested_by.is_none(),
     };
     entry.cloud == key.cloud && entry.agreement == key.agreement && in_scope
+}
+
+/// True where an entry speaks of the key's region or billing partner alone.
+fn is_narrow(entry: &Entry, key: &Key) -> bool {
+    match key.scope {
+        Scope::Billing(_) => entry.attested_by.is_some(),
+        Scope::Region(_) => entry.region.is_some(),
+        Scope::None => false,
+    }
 }
 
 /// A ledger file as a source; the last good reading of it stays in force while an edit is broken.
@@ -257,6 +273,77 @@ mod tests {
             ("complete", ledger(&[(1, old), (1, new), (2, Status::MISSING)], &customers, 30, 5), 30),
         ] {
             assert_eq!(after.after(&before).written_at, time(expected), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_narrower_record_counts_where_it_contradicts_a_wider_one() {
+        let at = |text: &str| Status::accepted(text.parse().unwrap());
+        let (old, new) = (at("2020-01-01T00:00:00Z"), at("2024-01-01T00:00:00Z"));
+        let (missing, none) = (Status::MISSING, Status::NotApplicable);
+        let newest = Status::Accepted { at: Some("2024-01-01T00:00:00Z".parse().unwrap()), undated: true };
+        let partner = Guid::from_bits(1);
+        let ids = crate::policy::agreement::PartnerIds { tenant: Some(partner), mpn: None };
+        for (wide, narrow, expected, expected_of_none) in [
+            (Some(new), None, Some(new), Some(new)),
+            (None, Some(new), Some(new), None),
+            (Some(new), Some(missing), Some(missing), Some(new)),
+            (Some(missing), Some(old), Some(old), Some(missing)),
+            (Some(new), Some(none), Some(none), Some(new)),
+            (Some(none), Some(missing), Some(missing), Some(none)),
+            (Some(new), Some(old), Some(new), Some(new)),
+            (Some(old), Some(new), Some(new), Some(old)),
+            (Some(Status::UNDATED), Some(new), Some(newest), Some(Status::UNDATED)),
+        ] {
+            let entry = |status, region, attested_by| Entry {
+                cloud: Cloud::Commercial,
+                agreement: MCA,
+                region,
+                attested_by,
+                status,
+            };
+            let europe = Some(Region::Europe);
+            for (subject, party, scope, region, attested_by) in [
+                (
+                    Subject::Customer(partner),
+                    Party::Customer(partner),
+                    Scope::Billing(partner),
+                    None,
+                    Some(partner),
+                ),
+                (
+                    Subject::Reseller(PartnerRef::Tenant(partner)),
+                    Party::Reseller(ids),
+                    Scope::Region(Region::Europe),
+                    europe,
+                    None,
+                ),
+                (
+                    Subject::Partner(PartnerRef::Tenant(partner)),
+                    Party::Partner(ids),
+                    Scope::Region(Region::Europe),
+                    europe,
+                    None,
+                ),
+            ] {
+                let mut entries: Vec<Entry> =
+                    wide.map(|status| entry(status, None, None)).into_iter().collect();
+                entries.extend(narrow.map(|status| entry(status, region, attested_by)));
+                let ledger = Ledger {
+                    entries: [(subject, entries)].into(),
+                    complete: HashSet::new(),
+                    loaded_at: Timestamp::UNIX_EPOCH,
+                    written_at: Timestamp::UNIX_EPOCH,
+                };
+                for (scope, expected) in [(scope, expected), (Scope::None, expected_of_none)] {
+                    let key = Key { cloud: Cloud::Commercial, agreement: MCA, party, scope };
+                    let said = match ledger.say(&key, true) {
+                        Said::Definite { status, .. } => Some(status),
+                        _ => None,
+                    };
+                    assert_eq!(said, expected, "{wide:?} {narrow:?} {key:?}");
+                }
+            }
         }
     }
 }

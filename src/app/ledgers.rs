@@ -1,5 +1,6 @@
 //! Ledger files: watched, and put in force when they change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use crate::agreements::file::{FileSource, Ledger};
 use crate::agreements::source::Source;
 use crate::app::files::Watch;
 use crate::config::ledger::load_ledger;
+use crate::policy::id::{Guid, MpnId};
 use crate::proxy::snapshot::Shared;
 
 /// A source, and the file that feeds it.
@@ -17,12 +19,17 @@ pub struct WatchedLedger {
 }
 
 impl WatchedLedger {
-    /// Watches the file of a source that holds what was read at a moment.
-    pub fn new(source: &Arc<FileSource>, read_at: jiff::Timestamp) -> WatchedLedger {
+    /// Watches the file of a source that holds what was read at a moment. `tenants` are those of the partners in force by
+    /// their MPN ids.
+    pub fn new(
+        source: &Arc<FileSource>,
+        read_at: jiff::Timestamp,
+        tenants: &Arc<HashMap<MpnId, Guid>>,
+    ) -> WatchedLedger {
         let path = source.path().to_owned();
         let read = {
-            let path = path.clone();
-            move || load_ledger(&path, jiff::Timestamp::now())
+            let (path, tenants) = (path.clone(), Arc::clone(tenants));
+            move || load_ledger(&path, jiff::Timestamp::now(), &tenants)
         };
         let watch = Watch::new(vec![path], Some(SystemTime::from(read_at)), read);
         WatchedLedger { source: Arc::clone(source), watch }

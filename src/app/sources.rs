@@ -68,13 +68,14 @@ impl SourceStore {
     pub fn build(&self, settings: &Settings) -> Built {
         let mut named: HashMap<Name, Arc<dyn Source>> = HashMap::new();
         let mut ledgers = Vec::new();
+        let tenants = Arc::new(settings.policy.policy.tenants.clone());
         for ledger in &settings.agreements.ledgers {
             let mut read = ledger.ledger.clone();
             if let Some(before) = self.before(ledger.name, &ledger.path) {
                 read = before.date(read);
             }
             let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), read));
-            ledgers.push(WatchedLedger::new(&source, ledger.ledger.loaded_at));
+            ledgers.push(WatchedLedger::new(&source, ledger.ledger.loaded_at, &tenants));
             named.insert(ledger.name, source);
         }
         let mut remotes: Vec<Asked> = Vec::new();

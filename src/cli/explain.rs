@@ -124,7 +124,8 @@ fn asked(
         false => {
             let text = format!("[{}]", arguments.agreements.join(", "));
             let Some(records) = parse(reader, Path::new("<--agreement>"), &text) else { return Ok(None) };
-            match records_ledger(reader, &records, Some(&records), None, at) {
+            let tenants = &settings.policy.policy.tenants;
+            match records_ledger(reader, &records, Some(&records), None, at, tenants) {
                 Some(ledger) => Known::Ledger(ledger),
                 None => return Ok(None),
             }

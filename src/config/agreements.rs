@@ -156,7 +156,7 @@ fn source(
     let parse = |text: &str| TYPES.into_iter().find(|known| *known == text);
     let kind = section.require("type", |node| reader.choice(node, parse, &TYPES))?;
     let remote = match kind {
-        "file" => return ledger_source(section, name, folder, now).map(Read::Ledger),
+        "file" => return ledger_source(section, name, folder, now, defaults.tenants).map(Read::Ledger),
         "http" => sources::http(section, name, folder, defaults),
         _ => sources::partner_center(section, name, folder, defaults),
     };

@@ -16,7 +16,7 @@ use crate::identity::Partners;
 use crate::judge::{Known, Question};
 use crate::policy::Policy;
 use crate::policy::facts::Caller;
-use crate::policy::id::Guid;
+use crate::policy::id::{Guid, MpnId};
 use crate::policy::operation::Method;
 use crate::policy::reason::Reason;
 use crate::policy::role::{NameSet, NameTable};
@@ -128,20 +128,21 @@ fn case(
     let at = at?;
     let known = match unreachable {
         Some(()) => Known::Unreachable,
-        None => Known::Ledger(records_ledger(reader, node, records, complete, at)?),
+        None => Known::Ledger(records_ledger(reader, node, records, complete, at, &policy.tenants)?),
     };
     let (method, path, body) = request?;
     let question = Question { method, path, body, caller: caller?, at };
     Some(Case { name: name?, question, known, expect: expect? })
 }
 
-/// The ledger of records that stand in a case.
+/// The ledger of records that stand in a case; `tenants` are those of partners by their MPN ids.
 pub fn records_ledger(
     reader: &Reader,
     node: &Node,
     records: Option<&Node>,
     complete: Option<&Node>,
     at: Timestamp,
+    tenants: &HashMap<MpnId, Guid>,
 ) -> Option<Ledger> {
     let empty = Node { span: node.span, value: Value::List(Vec::new()) };
     let mut tree = Node { span: node.span, value: Value::Map(Vec::new()) };
@@ -149,7 +150,7 @@ pub fn records_ledger(
     if let Some(complete) = complete {
         tree.set("complete", complete.value.clone());
     }
-    ledger(reader, &tree, at)
+    ledger(reader, &tree, at, tenants)
 }
 
 fn caller(reader: &Reader, node: &Node, partners: &Partners, roles: &NameTable) -> Option<Caller> {

@@ -11,11 +11,11 @@ use crate::config::identity::read_file;
 use crate::config::network::region;
 use crate::config::node::{Node, Value};
 use crate::config::policy::partner_ref;
-use crate::config::problem::render;
+use crate::config::problem::{Span, render};
 use crate::config::read::{Reader, Section, did_you_mean, quoted, read_text};
 use crate::extract::moment::{NoAcceptance, acceptance};
-use crate::policy::agreement::{Cloud, PartyKind, Status};
-use crate::policy::id::Name;
+use crate::policy::agreement::{Agreement, Cloud, PartyKind, Region, Status};
+use crate::policy::id::{Guid, MpnId, Name, PartnerRef};
 
 /// A ledger source.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ pub fn ledger_source(
     name: Name,
     folder: &Path,
     now: Timestamp,
+    tenants: &HashMap<MpnId, Guid>,
 ) -> Option<LedgerSource> {
     let reader = section.reader();
     let path_node = section.require("path", Some);
@@ -43,11 +44,11 @@ pub fn ledger_source(
     // No variables: a ledger is data.
     let tree = read_file(reader, path_node, folder, &HashMap::new())?;
     let written_at = written_at(&path, now);
-    Some(LedgerSource { name, path, ledger: Ledger { written_at, ..ledger(reader, &tree, now)? } })
+    Some(LedgerSource { name, path, ledger: Ledger { written_at, ..ledger(reader, &tree, now, tenants)? } })
 }
 
 /// Reads a ledger file by itself, when it changed; the error is the rendered problems.
-pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
+pub fn load_ledger(path: &Path, now: Timestamp, tenants: &HashMap<MpnId, Guid>) -> Result<Ledger, String> {
     let reader = Reader::default();
     let text = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let source = reader.add_source(path, &text);
@@ -56,7 +57,7 @@ pub fn load_ledger(path: &Path, now: Timestamp) -> Result<Ledger, String> {
         let place = span.map_or_else(String::new, |span| format!(":{}:{}", span.line, span.column));
         format!("{}{place}: {message}", path.display())
     })?;
-    let ledger = ledger(&reader, &tree, now);
+    let ledger = ledger(&reader, &tree, now, tenants);
     match ledger.filter(|_| !reader.failed()) {
         Some(ledger) => Ok(Ledger { written_at: written_at(path, now), ..ledger }),
         None => Err(render(&reader.problems.borrow(), &reader.sources.borrow(), false)),
@@ -72,14 +73,28 @@ fn written_at(path: &Path, now: Timestamp) -> Timestamp {
     times.max().map_or(now, |written| written.min(now))
 }
 
-/// Reads a ledger.
-pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
+/// Reads a ledger. `tenants` are those of partners by their MPN ids, so that two records of one partner are known for
+/// such however they name it.
+pub fn ledger(
+    reader: &Reader,
+    node: &Node,
+    now: Timestamp,
+    tenants: &HashMap<MpnId, Guid>,
+) -> Option<Ledger> {
     let section = reader.section(node)?;
     let mut entries: HashMap<Subject, Vec<Entry>> = HashMap::new();
+    let mut told: HashMap<Whole, (Subject, Status, Span)> = HashMap::new();
     let read = section.require("agreements", |node| {
         reader.list(node, |item| {
             let (subject, read) = record(reader, item, now)?;
-            entries.entry(subject).or_default().extend(read);
+            for (entry, span) in read {
+                let this = (subject, entry.status, span);
+                let first = *told.entry(whole(subject, &entry, tenants)).or_insert(this);
+                if first.1.as_str() != entry.status.as_str() {
+                    contradiction(reader, (subject, &entry, span), first);
+                }
+                entries.entry(subject).or_default().push(entry);
+            }
             Some(())
         })
     });
@@ -93,11 +108,62 @@ pub fn ledger(reader: &Reader, node: &Node, now: Timestamp) -> Option<Ledger> {
     Some(Ledger { entries, complete, loaded_at: now, written_at: now })
 }
 
+/// All that a record is about: of what is the same here, a party has one status.
+type Whole = (Subject, Cloud, Agreement, Option<Region>, Option<Guid>);
+
+fn whole(subject: Subject, entry: &Entry, tenants: &HashMap<MpnId, Guid>) -> Whole {
+    let by_tenant = |partner| match partner {
+        PartnerRef::Mpn(mpn) => tenants.get(&mpn).map_or(partner, |tenant| PartnerRef::Tenant(*tenant)),
+        PartnerRef::Tenant(_) => partner,
+    };
+    let subject = match subject {
+        Subject::Partner(partner) => Subject::Partner(by_tenant(partner)),
+        Subject::Reseller(partner) => Subject::Reseller(by_tenant(partner)),
+        Subject::Customer(_) => subject,
+    };
+    // A customer's acceptance is of no region, and no partner attests that of another one.
+    let (region, attested_by) = match subject {
+        Subject::Customer(_) => (None, entry.attested_by),
+        Subject::Partner(_) | Subject::Reseller(_) => (entry.region, None),
+    };
+    (subject, entry.cloud, entry.agreement, region, attested_by)
+}
+
+/// Refuses a record that says something else than another of the same.
+fn contradiction(
+    reader: &Reader,
+    (subject, entry, span): (Subject, &Entry, Span),
+    (named, other, first): (Subject, Status, Span),
+) {
+    let sources = reader.sources.borrow();
+    let path = sources.get(first.source).map_or_else(String::new, |source| source.path.display().to_string());
+    let (agreement, status, other) = (entry.agreement, entry.status.as_str(), other.as_str());
+    let (party, place) = (party(subject), format!("{path}:{}:{}", first.line, first.column));
+    let mut message = format!("`{agreement}` of the {party} is `{status}` here, and `{other}` at {place}");
+    if named != subject {
+        message += &format!(", of the {} that `partners` lists as the same", self::party(named));
+    }
+    let narrower = match subject {
+        Subject::Customer(_) => "`attested_by` one partner",
+        Subject::Partner(_) | Subject::Reseller(_) => "with the `region` of an order",
+    };
+    let hint = format!("keep the record that holds; one {narrower} counts before one without");
+    reader.error(span, message, Some(hint));
+}
+
+fn party(subject: Subject) -> String {
+    match subject {
+        Subject::Partner(partner) => format!("partner `{partner}`"),
+        Subject::Reseller(partner) => format!("reseller `{partner}`"),
+        Subject::Customer(tenant) => format!("customer `{tenant}`"),
+    }
+}
+
 /// The keys of a record that are no agreement.
 const RECORD_KEYS: [&str; 7] =
     ["partner", "reseller", "customer", "mpn_id", "cloud", "region", "attested_by"];
 
-fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<Entry>)> {
+fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<(Entry, Span)>)> {
     let entries = reader.map(node)?;
     let get = |name: &str| node.get(name);
     let subject = match (get("partner"), get("reseller"), get("customer"), get("mpn_id")) {
@@ -137,7 +203,7 @@ fn record(reader: &Reader, node: &Node, now: Timestamp) -> Option<(Subject, Vec<
             continue;
         };
         let Some(status) = status(reader, key.text.as_str(), value, now) else { continue };
-        statuses.push(Entry { cloud, agreement, region, attested_by, status });
+        statuses.push((Entry { cloud, agreement, region, attested_by, status }, key.span));
     }
     if statuses.is_empty() && !reader.failed() {
         reader.error(

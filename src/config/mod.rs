@@ -184,6 +184,7 @@ fn read(
         partner: upstream.as_ref().and_then(|upstream| upstream.billing_partner),
         region: upstream.as_ref().and_then(|upstream| upstream.region),
         partners: known,
+        tenants: &facts.tenants,
     };
     let agreements = section
         .nested("agreements", |agreements| agreements::agreements(agreements, folder, now, defaults))

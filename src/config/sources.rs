@@ -1,5 +1,6 @@
 //! Remote sources of agreements: Partner Center, and JSON endpoints of the operator's own.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::config::{service, trust};
 use crate::fetch::Endpoint;
 use crate::identity::Partners;
 use crate::policy::agreement::{Cloud, Region};
-use crate::policy::id::{Guid, Name};
+use crate::policy::id::{Guid, MpnId, Name};
 use crate::remote::client;
 use crate::remote::guard::Limits;
 use crate::service::secret::Secret;
@@ -37,7 +38,7 @@ const CUSTOMER_AGREEMENT: &str = "MicrosoftCustomerAgreement";
 const CUSTOMER_TEMPLATE: &str = "117a77b0-9360-443b-8795-c6dedc750cf9";
 
 /// What other sections say that sources start from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Defaults<'p> {
     /// `upstream.billing_partner`.
     pub partner: Option<Guid>,
@@ -45,6 +46,8 @@ pub struct Defaults<'p> {
     pub region: Option<Region>,
     /// The partners, whose regions they say.
     pub partners: Option<&'p Partners>,
+    /// The tenants of partners by their MPN ids.
+    pub tenants: &'p HashMap<MpnId, Guid>,
 }
 
 impl Defaults<'_> {

@@ -1,5 +1,6 @@
-//! What is read of a ledger, what of it is refused, and from when it counts.
+//! From when a ledger counts, and which dates of acceptance it may hold.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use crate::http::Answer;
 use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, eventually};
 
 /// What `check` says of the shipped configuration with this ledger in place of its own.
-fn report(ledger: &str) -> String {
+pub fn report(ledger: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     for name in ["countersign.yaml", "keys.json"] {
@@ -25,7 +26,7 @@ fn report(ledger: &str) -> String {
     loaded.report(false)
 }
 
-const PARTY: &str = "customer: c0a80101-6d2b-4c1e-8f10-000000000001";
+pub const PARTY: &str = "customer: c0a80101-6d2b-4c1e-8f10-000000000001";
 
 #[test]
 fn a_date_that_is_none_of_an_acceptance_is_refused() {
@@ -71,12 +72,12 @@ fn a_ledger_is_as_old_as_its_file_came_to_its_place_and_never_ahead_of_now() {
         let before = Timestamp::now() - SignedDuration::from_secs(1);
         write_dated(&file, LEDGER, modified);
         let now = Timestamp::now();
-        let ledger = load_ledger(&file, now).unwrap();
+        let ledger = load_ledger(&file, now, &HashMap::new()).unwrap();
         assert!((before..=now).contains(&ledger.written_at), "{modified:?}: {}", ledger.written_at);
     }
     // By a clock that was set back it was not written ahead of now.
     let now = Timestamp::now() - SignedDuration::from_hours(1);
-    assert_eq!(load_ledger(&file, now).unwrap().written_at, now);
+    assert_eq!(load_ledger(&file, now, &HashMap::new()).unwrap().written_at, now);
 }
 
 /// A stage whose ledger is a link, to point at files with dates from before what is learnt.

@@ -34,6 +34,7 @@ mod key_server;
 mod keys;
 mod keys_reload;
 mod lasting;
+mod ledger_records;
 mod ledgers;
 mod life;
 mod limits;

@@ -381,7 +381,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ledger.yaml");
         std::fs::write(&file, ledger).unwrap();
-        let ledger = countersign::config::ledger::load_ledger(&file, at).unwrap_or_else(|error| panic!("{error}"));
+        let ledger = countersign::config::ledger::load_ledger(&file, at, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
         for policy in POLICIES.iter() {
             let mut caller = support::caller(policy);
             if bits & 1 == 1 {

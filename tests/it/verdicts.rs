@@ -109,7 +109,8 @@ fn a_direct_acceptance_counts_beside_an_old_attestation() {
     let records = format!(
         "  - {{ customer: {BLOCKED}, mca: {{ accepted: undated }} }}\n  - {{ customer: {BLOCKED}, attested_by: {PARTNER}, mca: {{ accepted: 2021-05-20T00:00:00Z }} }}\n"
     );
-    std::fs::write(stage.path("agreements.yaml"), LEDGER.to_owned() + &records).unwrap();
+    let missing = format!("  - {{ customer: {BLOCKED}, mca: missing }}\n");
+    std::fs::write(stage.path("agreements.yaml"), LEDGER.replace(&missing, &records)).unwrap();
     assert_eq!(stage.reload().status, 200);
     assert_eq!(stage.order(BLOCKED, &[]).status, 201);
 }
