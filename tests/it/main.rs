@@ -48,6 +48,7 @@ mod rfc_examples;
 mod role_claims;
 mod rows;
 mod rsa_forger;
+mod shop;
 mod signatures;
 mod sources;
 mod stage;
