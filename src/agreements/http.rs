@@ -11,6 +11,7 @@ use crate::agreements::pointer::{Pointer, PointerFault, is};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::agreements::template::Template;
 use crate::extract::moment::{AcceptedAt, NoAcceptance, accepted_at};
+use crate::extract::strict::{self, Names};
 use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, STANDING, Status};
 use crate::policy::id::Name;
@@ -128,8 +129,16 @@ fn read(
         StatusCode::OK => {}
         _ => return Err(Silent("its status is neither 200 nor 404")),
     }
-    let answer: Value = serde_json::from_slice(body).map_err(|_| Broken("it is no JSON"))?;
-    if settings.accepted.holds(&answer, key)? {
+    let answer = strict::value(body, Names::Exact).map_err(|fault| Broken(fault.why()))?;
+    let is_accepted = settings.accepted.holds(&answer, key)?;
+    let is_missing = match &settings.missing {
+        Some(missing) => missing.holds(&answer, key)?,
+        None => !is_accepted && settings.accepted.pointer.find(&answer, key)? == Some(&Value::Bool(false)),
+    };
+    if is_accepted && is_missing {
+        return Err(Silent("it says both that the agreement is accepted and that it is missing"));
+    }
+    if is_accepted {
         let date = match &settings.date {
             Some(pointer) => pointer.find(&answer, key)?,
             None => None,
@@ -150,10 +159,6 @@ fn read(
         };
         return Ok(definite(status));
     }
-    let is_missing = match &settings.missing {
-        Some(missing) => missing.holds(&answer, key)?,
-        None => settings.accepted.pointer.find(&answer, key)? == Some(&Value::Bool(false)),
-    };
     Ok(if is_missing { definite(Status::MISSING) } else { Said::Nothing })
 }
 
@@ -212,6 +217,8 @@ mod tests {
         let at_least =
             Ok(Said::AtLeast { status: Status::accepted(now), observed_at: now, failure: Failure::Source });
         let (plain, stated) = (settings(None, false), settings(Some("/state=open"), true));
+        let both = Settings { missing: Test::parse("/open").ok(), ..plain.clone() };
+        let negated = Settings { accepted: Test::parse("/open=false").unwrap(), ..plain.clone() };
         for (settings, status, body, expected) in [
             (&plain, 200, r#"{"mca":{"ok":true}}"#, definite(Status::UNDATED)),
             (&plain, 200, r#"{"mca":{"ok":true},"at":null}"#, definite(Status::UNDATED)),
@@ -229,6 +236,10 @@ mod tests {
             (&plain, 200, r#"{"mca":{}}"#, Ok(Said::Nothing)),
             (&plain, 200, r#"{"mca":{"ok":tr"#, Err(())),
             (&plain, 200, "<html>", Err(())),
+            (&plain, 200, r#"{"mca":{"ok":false,"ok":true}}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"mca":{"ok":true}}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":true},"notes":[{"by":1,"by":2}]}"#, Err(())),
+            (&plain, 200, r#"{"mca":{"ok":false,"OK":true}}"#, definite(Status::MISSING)),
             (&plain, 404, "", Ok(Said::Nothing)),
             (&plain, 403, "{}", Err(())),
             (&plain, 204, "", Err(())),
@@ -236,6 +247,12 @@ mod tests {
             (&stated, 200, r#"{"state":"open"}"#, definite(Status::MISSING)),
             (&stated, 200, r#"{"state":"unheard of"}"#, Ok(Said::Nothing)),
             (&stated, 404, "", definite(Status::MISSING)),
+            (&both, 200, r#"{"mca":{"ok":true},"open":false}"#, definite(Status::UNDATED)),
+            (&both, 200, r#"{"mca":{"ok":false},"open":true}"#, definite(Status::MISSING)),
+            (&both, 200, r#"{"mca":{"ok":true},"open":true}"#, Err(())),
+            (&both, 200, r#"{"mca":{"ok":false},"open":false}"#, Ok(Said::Nothing)),
+            (&negated, 200, r#"{"open":false}"#, definite(Status::UNDATED)),
+            (&negated, 200, r#"{"open":true}"#, Ok(Said::Nothing)),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             let read = read(settings, &key, status, body.as_bytes(), now).map_err(|_| ());

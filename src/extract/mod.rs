@@ -8,6 +8,7 @@ pub mod moment;
 mod refusal;
 pub mod resource;
 mod sent;
+pub mod strict;
 
 pub use refusal::{Refusal, refuse};
 pub use sent::Sent;

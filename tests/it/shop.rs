@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::center::customer;
+use crate::center::{as_fault, assert_unknown, customer};
 use crate::stage::Stage;
 
 /// A gateway whose customers are looked for at an endpoint of the stand-in's, with further keys.
@@ -57,4 +57,26 @@ fn a_changed_header_has_parties_asked_again_and_a_changed_secret_does_not() {
     assert_eq!(stage.reload().status, 200);
     assert_eq!(stage.order(&known, &[]).json()["code"], 13605);
     assert_eq!(sent(&stage, "x-shop")[0], "two");
+}
+
+#[test]
+fn an_answer_that_says_both_yes_and_no_is_unknown() {
+    let stage = shop("accepted: /ok, missing: /open", "");
+    for (number, answer, expected) in [
+        (1, r#"{"ok":true,"open":false}"#, 201),
+        (2, r#"{"ok":false,"open":true}"#, 403),
+        (3, r#"{"ok":true,"open":true}"#, 503),
+        (4, r#"{"ok":false,"open":true,"ok":true}"#, 503),
+        (5, r#"{"ok":true,"ok":true}"#, 503),
+        (6, r#"{"ok":true,"more":{"a":1,"a":2}}"#, 503),
+        (7, r#"{"ok":true,"OK":false}"#, 201),
+    ] {
+        stage.standin.clear_faults();
+        stage.standin.fault("GET", "/v1/shop/", &as_fault(answer), None);
+        let answered = stage.order(&customer(number), &[]);
+        match expected {
+            503 => assert_unknown(&answered, answer),
+            _ => assert_eq!(answered.status, expected, "{answer}: {answered:?}"),
+        }
+    }
 }

@@ -333,6 +333,32 @@ fn values_of_another_type_are_no_answer() {
 }
 
 #[test]
+fn an_answer_that_says_two_things_says_neither() {
+    // One member twice, in the same letters; and twice where letter case does not matter.
+    let rows = [
+        (r#"{"isSigned":false,"isSigned":true,"isAgreementSigned":false,"isAgreementSigned":true}"#, true),
+        (r#"{"isSigned":true,"isSigned":true,"isAgreementSigned":true,"isAgreementSigned":true}"#, true),
+        (r#"{"isSigned":false,"isAgreementSigned":false,"items":[],"more":[{"a":1,"a":1}]}"#, true),
+        (r#"{"isSigned":false,"IsSigned":true,"isAgreementSigned":false,"IsAgreementSigned":true}"#, false),
+        (r#"{"isSigned":true,"isAgreementSigned":true,"items":[],"links":{"self":1,"Self":2}}"#, false),
+    ];
+    for (tested, keys) in all(None) {
+        let Some(standin) = &tested.standin else { continue };
+        for (row, is_exact) in rows {
+            standin.clear_faults();
+            standin.fault("GET", "", &as_fault(row), None);
+            for key in &keys {
+                let said = ask(&tested, &question(*key));
+                // Names of an operator's own endpoint are what they are.
+                let is_unusable = is_exact || tested.kind == "partner_center";
+                let is_failed = matches!(said, Said::Failed(_));
+                assert_eq!(is_failed, is_unusable, "{} {row} of {:?}: {said:?}", tested.kind, key.party);
+            }
+        }
+    }
+}
+
+#[test]
 fn one_byte_order_mark_before_an_answer_is_skipped() {
     for told in [Status::accepted(date()), Status::MISSING] {
         for (tested, keys) in all(Some(told)) {

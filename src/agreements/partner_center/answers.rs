@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::extract::moment::{AcceptedAt, NoAcceptance, accepted_at};
+use crate::extract::strict::{self, Names};
 use crate::policy::agreement::{Absence, Status};
 use crate::remote::reading::Unusable::{self, Broken, Silent};
 
@@ -159,12 +160,12 @@ pub fn next_page(body: &Value) -> Result<Option<NextPage>, Unusable> {
     Ok(Some(NextPage { target, token: token.map(str::to_owned) }))
 }
 
-/// A body that is one JSON object.
+/// A body that is one JSON object, without two members that [`member`] takes for the same.
 pub fn object(body: &[u8]) -> Result<Value, Unusable> {
-    match serde_json::from_slice(body) {
+    match strict::value(body, Names::AnyCase) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Broken("it is no JSON object")),
-        Err(_) => Err(Broken("it is no JSON")),
+        Err(fault) => Err(Broken(fault.why())),
     }
 }
 
@@ -225,6 +226,14 @@ mod tests {
             let read = partner_status(status, body.to_string().as_bytes()).ok();
             assert_eq!(read, expected, "{status} {body}");
         }
+        for body in [
+            r#"{"isAgreementSigned":true,"isAgreementSigned":true}"#,
+            r#"{"isAgreementSigned":false,"IsAgreementSigned":true}"#,
+            r#"{"isAgreementSigned":true,"links":{"a":1,"a":2}}"#,
+        ] {
+            assert!(partner_status(200, body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(partner_status(400, br#"{"code":2203,"Code":2000}"#).is_err());
         assert!(partner_status(200, b"<html>").is_err());
         assert!(partner_status(200, br#"{"isAgreementSigned":tr"#).is_err());
     }

@@ -310,6 +310,11 @@ mod tests {
             (200, "{}"),
             (200, r#"{"validationResults":{}}"#),
             (200, r#"{"validationResults":[]}"#),
+            (
+                200,
+                r#"{"validationResults":[
+                    {"partnerId":"12345","isValidPartnerIdOnRecord":false,"IsValidPartnerIdOnRecord":true}]}"#,
+            ),
             (200, r#"{"validationResults":[{"partnerId":"67890","isValidPartnerIdOnRecord":true}]}"#),
         ] {
             assert!(standings(status, body.as_bytes(), &asked).is_err(), "{status} {body}");
