@@ -20,7 +20,7 @@ use crate::random::{guid, random};
 use crate::remote::guard::{Guard, Leave, Limits, Outcome, Why};
 use crate::remote::reading::{Read, Unanswered};
 use crate::service::Service;
-use crate::service::exchange::Bearer;
+use crate::service::exchange::{Bearer, TokenFailure};
 use crate::waiting::retry_after;
 
 /// Questions to one server at the same time.
@@ -147,7 +147,10 @@ impl Remote {
         let token = service.token().await.map_err(|error| {
             // The identity tells of it once; each question need not.
             tracing::debug!(source = self.settings.name, %error, "there is no token to ask with");
-            Failure::Source
+            match error {
+                TokenFailure::Throttled { .. } => Failure::Throttled,
+                _ => Failure::Source,
+            }
         })?;
         Ok(Some(token))
     }
@@ -331,7 +334,7 @@ fn judged(answer: &Answer) -> (Outcome, Result<(), Failure>) {
     if status == StatusCode::SERVICE_UNAVAILABLE
         && let Some(wait) = wait()
     {
-        return (Outcome::Throttled(wait), Err(Failure::Source));
+        return (Outcome::Throttled(wait), Err(Failure::Throttled));
     }
     if status.is_server_error() {
         return (Outcome::Failed, Err(Failure::Source));

@@ -70,6 +70,13 @@ pub enum TokenFailure {
         /// The code of its error (RFC 6749 section 5.2), never the description.
         error: Option<String>,
     },
+    /// The endpoint asks to be left alone: with 429, or with 503 and a time to come back. Nobody is let through for it.
+    Throttled {
+        /// Its status.
+        status: u16,
+        /// The code of its error.
+        error: Option<String>,
+    },
     /// The endpoint gave no answer.
     Unanswered(FetchFailure),
     /// The endpoint gave an answer that is none.
@@ -82,8 +89,10 @@ impl fmt::Display for TokenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TokenFailure::Secret(why) => f.write_str(why),
-            TokenFailure::Refused { status, error: Some(error) } => write!(f, "endpoint: {status} {error}"),
-            TokenFailure::Refused { status, error: None } => write!(f, "endpoint: {status}"),
+            TokenFailure::Refused { status, error } | TokenFailure::Throttled { status, error } => {
+                write!(f, "endpoint: {status}")?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, " {error}"))
+            }
             TokenFailure::Unanswered(failure) => write!(f, "endpoint: {failure}"),
             TokenFailure::Unusable(why) => write!(f, "endpoint: {why}"),
             TokenFailure::Lost => f.write_str("the renewal ended without an outcome"),

@@ -79,7 +79,15 @@ impl Renewal {
                 let is_busy =
                     [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status);
                 let wait = || retry_after::parse(&answer.headers, &answer.body, Timestamp::now());
-                Err((failure, is_busy.then(wait).flatten()))
+                let wait = is_busy.then(wait).flatten();
+                match failure {
+                    TokenFailure::Refused { status, error }
+                        if wait.is_some() || answer.status == StatusCode::TOO_MANY_REQUESTS =>
+                    {
+                        Err((TokenFailure::Throttled { status, error }, wait))
+                    }
+                    failure => Err((failure, wait)),
+                }
             }
         }
     }
@@ -273,6 +281,27 @@ mod tests {
             assert_eq!(renewed, (status == 200, shown.to_owned()));
         }
         assert_eq!(stage.stored(), Some(false));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_asks_to_be_left_alone_is_told_from_one_that_refuses() {
+        let mut stage = Stage::new(Secret::Variable("CARGO_PKG_NAME".to_owned())).await;
+        let busy = r#"{"error":"busy","message":"Try again in 57 seconds."}"#;
+        for (status, body, throttled, wait) in [
+            (429, busy, true, Some(57)),
+            (429, "{}", true, None),
+            (503, busy, true, Some(57)),
+            (503, "{}", false, None),
+            (500, busy, false, None),
+            (400, busy, false, None),
+        ] {
+            let (renewed, ()) = tokio::join!(stage.renewal.renew(), stage.endpoint.answers(status, body));
+            let (failure, told) = renewed.unwrap_err();
+            let is_throttled = matches!(failure, TokenFailure::Throttled { .. });
+            assert_eq!((is_throttled, told.map(|wait| wait.as_secs())), (throttled, wait), "{status} {body}");
+            let code = if body == busy { " busy" } else { "" };
+            assert_eq!(failure.to_string(), format!("endpoint: {status}{code}"));
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::future;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -132,6 +132,9 @@ async fn answer_instead(
 ) -> Result<Response<Sent>, Takeover> {
     let answer = match instead {
         Instead::Status(status) => Answer::of_status(status),
+        Instead::Busy(seconds) => {
+            Answer::of_status(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from(seconds))
+        }
         Instead::Hang => future::pending().await,
         Instead::Reset => return Err(Takeover::close()),
         Instead::Early => Answer::of_status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -267,6 +270,8 @@ mod tests {
         assert_eq!(reply.status(), 503);
         assert_eq!(reply.json()["source"], "PartnerCenter");
         assert_eq!(faulty("status=429").field("retry-after"), Some("3"));
+        let busy = faulty("busy=60");
+        assert_eq!((busy.status(), busy.field("retry-after")), (503, Some("60")));
         assert_eq!(faulty("nocontent").status(), 204);
         let unmodified = faulty("notmodified");
         assert_eq!(unmodified.status(), 304);

@@ -57,5 +57,6 @@ mod support;
 mod tls;
 mod tokens;
 mod told;
+mod told_to_wait;
 mod transport;
 mod verdicts;

@@ -6,7 +6,7 @@ use crate::center::{as_fault, assert_unknown, customer};
 use crate::stage::Stage;
 
 /// A gateway whose customers are looked for at an endpoint of the stand-in's, with further keys.
-fn shop(keys: &str, extra: &str) -> Stage {
+pub fn shop(keys: &str, extra: &str) -> Stage {
     Stage::edited(extra, |text, folder| {
         let start = text.find("url: ").unwrap() + "url: ".len();
         let url = &text[start..start + text[start..].find(',').unwrap()];
@@ -20,7 +20,7 @@ fn shop(keys: &str, extra: &str) -> Stage {
 }
 
 /// The answer about a customer.
-fn tell(stage: &Stage, customer: &str, answer: Value) {
+pub fn tell(stage: &Stage, customer: &str, answer: Value) {
     stage.standin.set_resource(&format!("/v1/shop/{customer}"), answer, None);
 }
 

@@ -67,7 +67,9 @@ impl Half {
             (Some(left), Some(right)) => Some(left.merged(right)),
             (left, right) => left.or(right),
         };
-        Half { status, failure: self.failure.or(other.failure) }
+        // What the gateway withholds is no failure of the source's: `on_unknown: allow` must not pass for the other half's.
+        let own = [self.failure, other.failure].into_iter().flatten().find(|failure| failure.is_own());
+        Half { status, failure: own.or(self.failure).or(other.failure) }
     }
 }
 
