@@ -122,8 +122,11 @@ impl SourceStore {
     pub fn report(&self) {
         let remotes = self.running.iter().map(|asked| &asked.remote);
         let reads = self.resources.iter().map(|resources| &resources.remote);
-        let all = remotes.chain(reads).map(|remote| (remote.settings.name.as_str(), remote.is_open()));
-        self.metrics.remote.left_alone(all);
+        let all =
+            || remotes.clone().chain(reads.clone()).map(|remote| (remote.settings.name.as_str(), remote));
+        self.metrics.remote.left_alone(all().map(|(name, remote)| (name, remote.is_open())));
+        let tokens = all().filter_map(|(name, remote)| Some((name, remote.has_token_of_another()?)));
+        self.metrics.remote.token_tenants(tokens);
     }
 
     fn begin(&self, wanted: &RemoteSource, begun: &[Asked]) -> Asked {

@@ -195,7 +195,7 @@ pub fn partner_center(
     Some(RemoteSource {
         name,
         kind: Kind::PartnerCenter(settings, warm::Settings { bulk_load, audit_poll }),
-        remote: common.settings(name, url, headers),
+        remote: client::Settings { partner: Some(partner), ..common.settings(name, url, headers) },
         trust: common.trust,
         identity: Some(identity),
     })
@@ -270,6 +270,7 @@ impl Common {
         client::Settings {
             name: name.to_string(),
             url,
+            partner: None,
             headers,
             limits: self.limits,
             timeout: self.timeout,
@@ -402,6 +403,7 @@ mod tests {
                 remote: client::Settings {
                     name: name.to_string(),
                     url: Endpoint::parse("https://crm.example/", false).unwrap(),
+                    partner: None,
                     headers: plain.iter().map(header(false)).chain(secret.iter().map(header(true))).collect(),
                     limits: Limits::default(),
                     timeout: TIMEOUT,

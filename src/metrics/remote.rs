@@ -17,6 +17,8 @@ pub struct RemoteMetrics {
     remote_questions: IntCounterVec,
     /// Whether a remote server is left alone because it keeps failing, by source.
     remote_open: IntGaugeVec,
+    /// Whether the token that a remote server is asked with names another tenant than the source's, by source.
+    token_mismatch: IntGaugeVec,
     /// Resources that were read before judging, by kind and outcome.
     resources: IntCounterVec,
     /// How long that took.
@@ -49,6 +51,12 @@ impl RemoteMetrics {
             remote_open: register.gauges(
                 "countersign_source_left_alone",
                 "Whether a remote server is not asked because it keeps failing, by source.",
+                &["source"],
+            ),
+            // Absent where tokens are opaque.
+            token_mismatch: register.gauges(
+                "countersign_source_token_tenant_mismatch",
+                "Whether the access token for a remote server names another tenant than the source's partner, by source.",
                 &["source"],
             ),
             resources: register.counters(
@@ -93,6 +101,14 @@ impl RemoteMetrics {
         self.remote_open.reset();
         for (source, is_open) in remotes {
             self.remote_open.with_label_values(&[source]).set(i64::from(is_open));
+        }
+    }
+
+    /// Notes of which remote servers' tokens can be read whether they name another tenant than the source's.
+    pub fn token_tenants<'s>(&self, tokens: impl Iterator<Item = (&'s str, bool)>) {
+        self.token_mismatch.reset();
+        for (source, is_of_another) in tokens {
+            self.token_mismatch.with_label_values(&[source]).set(i64::from(is_of_another));
         }
     }
 

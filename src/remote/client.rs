@@ -19,6 +19,7 @@ use crate::policy::path::Path;
 use crate::random::{guid, random};
 use crate::remote::guard::{Guard, Leave, Limits, Outcome, Why};
 use crate::remote::reading::{Read, Unanswered};
+use crate::remote::tenant::LastToken;
 use crate::service::Service;
 use crate::service::exchange::{Bearer, TokenFailure};
 use crate::waiting::retry_after;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub name: String,
     /// Where it is: scheme, host, port and what comes before every path.
     pub url: Endpoint,
+    /// The tenant whose access token it is asked with, where it takes one.
+    pub partner: Option<Guid>,
     /// Headers that go with every question.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How much it is asked.
@@ -52,6 +55,7 @@ pub struct Remote {
     pub settings: Settings,
     fetcher: Fetcher,
     service: Option<Arc<Service>>,
+    last_token: LastToken,
     guard: Guard<Guid>,
     places: Semaphore,
     metrics: Metrics,
@@ -96,6 +100,7 @@ impl Remote {
             places: Semaphore::new(CONCURRENT_MAX),
             settings,
             service,
+            last_token: LastToken::default(),
             metrics,
         }
     }
@@ -152,6 +157,9 @@ impl Remote {
                 _ => Failure::Source,
             }
         })?;
+        if let Some(partner) = self.settings.partner {
+            self.last_token.note(&self.settings.name, partner, &token);
+        }
         Ok(Some(token))
     }
 
@@ -293,6 +301,11 @@ impl Remote {
     /// Whether what is asked now is likely to go wrong.
     pub fn is_ailing(&self) -> bool {
         self.guard.is_ailing(Instant::now())
+    }
+
+    /// True where the access token it is asked with names another tenant than it should; `None` where none can be read.
+    pub fn has_token_of_another(&self) -> Option<bool> {
+        self.last_token.is_of_another()
     }
 
     /// Whether it is left alone because it keeps failing.

@@ -5,3 +5,4 @@ pub mod budget;
 pub mod client;
 pub mod guard;
 pub mod reading;
+mod tenant;

@@ -340,6 +340,7 @@ mod tests {
             refresh_token: Some("first".to_owned()),
             lifetime_seconds: 3599,
             rotate: true,
+            tenant: None,
             status: None,
         });
         let form = "grant_type=refresh_token&client_id=countersign&client_secret=hush&refresh_token=first";

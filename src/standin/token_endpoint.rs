@@ -98,6 +98,7 @@ mod tests {
             refresh_token: Some("first".to_owned()),
             lifetime_seconds: 120,
             rotate: true,
+            tenant: None,
             status: None,
         });
         book

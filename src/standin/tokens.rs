@@ -5,8 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::standin::locked::locked;
 
@@ -36,6 +39,9 @@ pub struct TokenEndpoint {
     /// Whether each refresh gives a new refresh token, with which the old one ends.
     #[serde(default)]
     pub rotate: bool,
+    /// The tenant that access tokens name; without one they are opaque.
+    #[serde(default)]
+    pub tenant: Option<String>,
     /// The status of every answer while the endpoint is to fail.
     #[serde(default)]
     pub status: Option<u16>,
@@ -149,6 +155,9 @@ impl Tokens {
         let endpoint = state.endpoint.as_mut();
         let lifetime_seconds = endpoint.as_ref().map_or(LIFETIME_SECONDS, |set| set.lifetime_seconds);
         let lifetime_seconds = lifetime_seconds.min(LIFETIME_SECONDS_MAX);
+        let seal = format!("standin-access-{number}-{:016x}", self.seal);
+        let tenant = endpoint.as_ref().and_then(|set| set.tenant.as_deref());
+        let access_token = tenant.map_or_else(|| seal.clone(), |tenant| readable(tenant, &seal));
         let rotating = endpoint.filter(|set| set.rotate && asked.grant_type == "refresh_token");
         let refresh_token = rotating.map(|set| {
             let next = format!("standin-refresh-{number}-{:016x}", self.seal);
@@ -161,16 +170,14 @@ impl Tokens {
         while state.issued.len() > ACCESS_TOKENS_MAX {
             state.issued.pop_first();
         }
-        Ok(Grant {
-            access_token: format!("standin-access-{number}-{:016x}", self.seal),
-            refresh_token,
-            lifetime_seconds,
-        })
+        Ok(Grant { access_token, refresh_token, lifetime_seconds })
     }
 
     /// Whether a token was issued here and is neither expired nor revoked.
     pub fn is_good(&self, token: &str, now: Timestamp) -> bool {
-        let parts = token.strip_prefix("standin-access-").and_then(|rest| rest.split_once('-'));
+        // A readable one has its seal in place of a signature.
+        let seal = token.rsplit_once('.').map_or(token, |(_, seal)| seal);
+        let parts = seal.strip_prefix("standin-access-").and_then(|rest| rest.split_once('-'));
         let Some((number, seal)) = parts else { return false };
         if seal != format!("{:016x}", self.seal) {
             return false;
@@ -202,6 +209,16 @@ impl TokenEndpoint {
     }
 }
 
+/// A token in the shape of those that Entra ID issues (RFC 7519), of which nobody but its issuer believes a word.
+fn readable(tenant: &str, seal: &str) -> String {
+    let part = |claims: Value| URL_SAFE_NO_PAD.encode(claims.to_string());
+    let header = part(json!({ "typ": "JWT", "alg": "RS256" }));
+    format!(
+        "{header}.{}.{seal}",
+        part(json!({ "tid": tenant, "aud": "https://api.partnercenter.microsoft.com" }))
+    )
+}
+
 fn is_known_grant(grant_type: &str) -> bool {
     matches!(grant_type, "refresh_token" | "client_credentials")
 }
@@ -217,6 +234,7 @@ mod tests {
             refresh_token: Some("first".to_owned()),
             lifetime_seconds: 60,
             rotate: true,
+            tenant: None,
             status: None,
         }
     }
@@ -244,7 +262,18 @@ mod tests {
         assert!(tokens.is_good(&token, at(59)));
         assert!(!tokens.is_good(&token, at(60)));
         assert!(!other.is_good(&token, at(0)));
-        for token in ["", "standin-access-1", "standin-access-1-0", &token[1..]] {
+        tokens.set_endpoint(TokenEndpoint { tenant: Some("t".to_owned()), ..endpoint() });
+        let readable = tokens.grant(&asked, at(0)).unwrap().access_token;
+        assert_eq!(readable.split('.').count(), 3, "{readable}");
+        assert!(tokens.is_good(&readable, at(59)) && !tokens.is_good(&readable, at(60)));
+        for token in [
+            "",
+            "standin-access-1",
+            "standin-access-1-0",
+            &token[1..],
+            "a.b.c",
+            &readable[..readable.len() - 1],
+        ] {
             assert!(!tokens.is_good(token, at(0)), "{token}");
         }
         tokens.revoke();

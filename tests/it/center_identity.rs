@@ -11,13 +11,15 @@ use crate::center::{
 };
 use crate::stage::{CUSTOMER, LEDGER, PARTNER, Stage, eventually};
 
-fn endpoint(refresh_token: &str, status: Option<u16>) -> TokenEndpoint {
+/// A token endpoint that knows the gateway, and whose access tokens are opaque.
+pub fn endpoint(refresh_token: &str, status: Option<u16>) -> TokenEndpoint {
     TokenEndpoint {
         client_id: "gateway".to_owned(),
         client_secret: "secret".to_owned(),
         refresh_token: Some(refresh_token.to_owned()),
         lifetime_seconds: 3599,
         rotate: true,
+        tenant: None,
         status,
     }
 }

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::process::Command;
 
 use countersign::policy::reason::{Reason, UnrecordedStatus};
-use countersign::standin::{Issuer, IssuerAlgorithm, PartnerStatus};
+use countersign::standin::{Issuer, IssuerAlgorithm, PartnerStatus, TokenEndpoint};
 use serde_json::Value;
 
 use crate::center::center;
+use crate::center_identity::endpoint;
 use crate::key_server::KeyServer;
 use crate::stage::{BLOCKED, CUSTOMER, ISSUERS, PARTNER, Stage, eventually};
 use crate::support;
@@ -144,7 +145,13 @@ fn metrics() {
             |list| format!("countersign_warming_total{{list=\"{list}\",outcome=\"ok\",source=\"center\"}}");
         asking.metric(&read("customers")) == 1.0 && asking.metric(&read("resellers")) == 1.0
     });
-    let pages = [&stage, &asking]
+    // What only happens where tokens can be read.
+    let readable = center("", "");
+    readable
+        .standin
+        .set_token_endpoint(TokenEndpoint { tenant: Some(PARTNER.to_owned()), ..endpoint("refresh", None) });
+    readable.order(CUSTOMER, &[]);
+    let pages = [&stage, &asking, &readable]
         .map(|stage| String::from_utf8(stage.admin_request("GET", "/metrics", &[]).body).unwrap());
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut name = String::new();

@@ -55,6 +55,7 @@ mod stage;
 mod standing;
 mod support;
 mod tls;
+mod token_tenant;
 mod tokens;
 mod told;
 mod told_to_wait;

@@ -89,6 +89,7 @@ fn remote(standin: &Standin) -> Arc<Remote> {
     let settings = Settings {
         name: "tested".to_owned(),
         url: Endpoint::parse(&format!("{}/", standin.url()), true).unwrap(),
+        partner: None,
         headers: Vec::new(),
         // It is never left alone here: each row is about one answer.
         limits: Limits { per_minute: 1_000_000, share_percent: 100, failures_max: u32::MAX },
