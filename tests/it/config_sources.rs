@@ -288,6 +288,33 @@ fn faults_of_several_sources_are_told_at_once() {
 }
 
 #[test]
+fn the_summary_says_how_long_a_withdrawn_acceptance_can_pass() {
+    const ORDER: &str = "customer: [ledger, center, shop]";
+    let (folder, good) = configuration();
+    let with = |cache: &str| good.replace(ORDER, &format!("{ORDER}\n  cache: {{ {cache} }}"));
+    let ledgers = "no remote source is asked: an acceptance that is withdrawn can still pass until a ledger";
+    for (text, expected) in [
+        (good.clone(), "can still pass for 13h (`agreements.cache`: `accepted` 12h, then `stale` 1h)"),
+        (
+            with("accepted: 1d, stale: 90m"),
+            "pass for 1d 1h 30m (`agreements.cache`: `accepted` 1d, then `stale` 1h 30m)",
+        ),
+        (
+            with("accepted: 10m, stale: 0s"),
+            "pass for 10m (`agreements.cache`: `accepted` 10m, then `stale` 0s)",
+        ),
+        // A source that no kind of party is looked for in is never asked.
+        (good.replace(ORDER, "customer: [ledger]"), ledgers),
+    ] {
+        let (output, report) = check(folder.path(), &text);
+        let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert!(summary.contains(expected), "{expected}:\n{summary}");
+        assert_eq!(summary.lines().count(), 2, "{summary}");
+    }
+}
+
+#[test]
 fn without_anyone_to_read_them_operations_that_would_be_are_told_of() {
     let (folder, good) = configuration();
     let (output, report) = check(folder.path(), &good.replace("  reads: center\n", ""));
