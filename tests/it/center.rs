@@ -1,6 +1,7 @@
 //! Partner Center as a source, behind a whole gateway: what it says decides, and what it does not say is never "missing".
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use countersign::standin::PartnerStatus;
@@ -8,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Connection};
-use crate::stage::{CUSTOMER, LEDGER, LICENCE, PARTNER, Stage, eventually, order, orders};
+use crate::stage::{CUSTOMER, ISSUERS, LEDGER, LICENCE, PARTNER, Stage, eventually, order, orders};
 
 /// A second partner that has signed.
 pub const OTHER: &str = "7d1c4a52-2f0e-4b7a-9a51-5f2f4c1e0a03";
@@ -25,32 +26,41 @@ pub fn center(source: &str, cache: &str) -> Stage {
 
 /// Such a gateway with further sections, whose configuration is edited. A second partner calls it too.
 pub fn center_with(source: &str, cache: &str, extra: &str, edit: impl Fn(String) -> String) -> Stage {
-    Stage::edited(extra, |text, folder| {
-        let start = text.find("url: ").unwrap() + "url: ".len();
-        let url = &text[start..start + text[start..].find(',').unwrap()];
-        for name in ["secret", "refresh"] {
-            std::fs::write(folder.join(name), name).unwrap();
-        }
-        let other = format!("  - {{ partner: {OTHER}, mpa: {{ accepted: 2020-01-15T00:00:00Z }} }}\n");
-        std::fs::write(folder.join("agreements.yaml"), LEDGER.to_owned() + &other).unwrap();
-        let token = format!(
-            "{{ grant: refresh_token, url: {url}/oauth2/token, client_id: gateway, \
-             client_secret_file: secret, refresh_token_file: refresh }}"
-        );
-        let sources = format!(
-            "  sources:\n    center: {{ type: partner_center, url: {url}, partner: {PARTNER}, \
-             timeout: 3s, token: {token}{source} }}\n"
-        );
-        let known =
-            format!("  known:\n    - {{ tenant: {OTHER}, kind: direct_bill, country: DE, roles: [] }}\n");
-        let text = text
-            .replace("  known:\n", &known)
-            .replace("  sources:\n", &sources)
-            .replace("reseller: [ledger]", "reseller: [center]")
-            .replace("customer: [ledger]\n", &format!("customer: [center]\n  cache: {{ {cache} }}\n"))
-            .replace("upstream: { url", "upstream: { reads: center, url");
-        edit(text)
-    })
+    Stage::edited(extra, |text, folder| edit(asks_center(&text, folder, source, cache)))
+}
+
+/// Such a gateway, which does not run yet.
+pub fn unstarted_center(source: &str, cache: &str, extra: &str, edit: impl Fn(String) -> String) -> Stage {
+    Stage::unstarted(ISSUERS, extra, |text, folder| edit(asks_center(&text, folder, source, cache)))
+}
+
+/// The configuration of a stage, with the stand-in as a source and a second partner.
+fn asks_center(text: &str, folder: &Path, source: &str, cache: &str) -> String {
+    let start = text.find("url: ").unwrap() + "url: ".len();
+    let url = &text[start..start + text[start..].find(',').unwrap()];
+    for name in ["secret", "refresh"] {
+        std::fs::write(folder.join(name), name).unwrap();
+    }
+    std::fs::write(folder.join("agreements.yaml"), center_ledger("")).unwrap();
+    let token = format!(
+        "{{ grant: refresh_token, url: {url}/oauth2/token, client_id: gateway, \
+         client_secret_file: secret, refresh_token_file: refresh }}"
+    );
+    let sources = format!(
+        "  sources:\n    center: {{ type: partner_center, url: {url}, partner: {PARTNER}, \
+         timeout: 3s, token: {token}{source} }}\n"
+    );
+    let known = format!("  known:\n    - {{ tenant: {OTHER}, kind: direct_bill, country: DE, roles: [] }}\n");
+    text.replace("  known:\n", &known)
+        .replace("  sources:\n", &sources)
+        .replace("reseller: [ledger]", "reseller: [center]")
+        .replace("customer: [ledger]\n", &format!("customer: [center]\n  cache: {{ {cache} }}\n"))
+        .replace("upstream: { url", "upstream: { reads: center, url")
+}
+
+/// The ledger of such a gateway, with further records.
+pub fn center_ledger(records: &str) -> String {
+    format!("{LEDGER}  - {{ partner: {OTHER}, mpa: {{ accepted: 2020-01-15T00:00:00Z }} }}\n{records}")
 }
 
 /// A gateway that asks as either of two billing partners.

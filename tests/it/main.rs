@@ -49,6 +49,7 @@ mod role_claims;
 mod rows;
 mod rsa_forger;
 mod shop;
+mod shifted_clock;
 mod signatures;
 mod sources;
 mod stage;

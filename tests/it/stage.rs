@@ -77,6 +77,13 @@ impl Stage {
     }
 
     fn built(issuers: &str, extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
+        let mut stage = Stage::unstarted(issuers, extra, edit);
+        stage.begin();
+        stage
+    }
+
+    /// A stage whose gateway does not run yet: everything that one needs.
+    pub fn unstarted(issuers: &str, extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
         let standin = Standin::start(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let issuer = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
         let folder = TempDir::new().expect("a folder");
@@ -85,7 +92,7 @@ impl Stage {
         let path = folder.path().join("countersign.yaml");
         std::fs::write(&path, edit(configuration(&standin.url(), issuers, extra), folder.path())).unwrap();
         standin.record(true);
-        Stage { standin, issuer, folder, app: Some(start(path)) }
+        Stage { standin, issuer, folder, app: None }
     }
 
     /// Stops the gateway and starts it again, with the files that it left.

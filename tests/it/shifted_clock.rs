@@ -1,0 +1,327 @@
+//! A machine that sleeps, and clocks that are set: the real program with wall and boot clocks that a test moves.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::center::{
+    PLENTY, asked, assert_unknown, counting, customer, is, said, unsigned, unstarted_center,
+};
+use crate::http::{Answer, Connection, request};
+use crate::stage::{PARTNER, Stage, eventually, order, orders};
+
+/// A library that is loaded before libc. Its clocks are those of the kernel, but for as many seconds as a file says: one
+/// number for the wall clock, one for the clock that goes on while a machine sleeps. CLOCK_MONOTONIC stands still then, and
+/// is what it is.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static const volatile int64_t *shifts;
+
+__attribute__((constructor)) static void map_shifts(void) {
+    const char *path = getenv("CLOCK_SHIFTS");
+    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, 2 * sizeof *shifts, PROT_READ, MAP_SHARED, file, 0);
+    if (mapped == MAP_FAILED) {
+        perror("CLOCK_SHIFTS");
+        abort();
+    }
+    close(file);
+    shifts = mapped;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = (int)syscall(SYS_clock_gettime, clock, now);
+    if (!failed && shifts && clock == CLOCK_REALTIME) now->tv_sec += shifts[0];
+    if (!failed && shifts && clock == CLOCK_BOOTTIME) now->tv_sec += shifts[1];
+    return failed;
+}
+"#;
+
+/// How far clocks are from those of the machine that the test runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    pub wall: SignedDuration,
+    pub boot: SignedDuration,
+}
+
+impl Shift {
+    /// So long ago everything was as it is, and the machine has slept since.
+    pub const fn slept(time: SignedDuration) -> Shift {
+        Shift { wall: time, boot: time }
+    }
+}
+
+/// The program in a process of its own, before a stand-in, with clocks that the test sets. It ends when it is dropped.
+pub struct Process {
+    pub stage: Stage,
+    shifts: File,
+    shift: Shift,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts the program with the files of a stage whose own gateway does not run; its clocks go right.
+    pub fn start(stage: Stage) -> Process {
+        build_shim(&stage.path("clock.c"), &stage.path("clock.so"));
+        let shifts = File::create(stage.path("shifts")).unwrap();
+        let mut process = Process { stage, shifts, shift: Shift::default(), running: None };
+        process.shift(Shift::default());
+        process.begin();
+        process
+    }
+
+    fn begin(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["run", "--config"])
+            .arg(self.stage.path("countersign.yaml"))
+            .env("LD_PRELOAD", self.stage.path("clock.so"))
+            .env("CLOCK_SHIFTS", self.stage.path("shifts"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = String::new();
+        let (address, admin) = loop {
+            let Some(line) = lines.next() else { panic!("it did not start:\n{log}") };
+            let line = line.unwrap();
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "listening" {
+                let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
+                break (address("address"), address("admin"));
+            }
+            log += &line;
+            log.push('\n');
+        };
+        // Nobody reads the rest, but a full pipe would lose its newest lines.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.running = Some(Running { child, address, admin });
+        eventually(|| self.admin_request("GET", "/readyz", &[]).status == 200);
+    }
+
+    /// Has it end as a service manager does, so that it saves what it knows, and starts it again.
+    pub fn restart(&mut self) {
+        let Running { mut child, .. } = self.running.take().expect("it runs");
+        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(told.success() && child.wait().unwrap().success(), "it did not end in order");
+        self.begin();
+    }
+
+    /// Sets its clocks.
+    pub fn shift(&mut self, shift: Shift) {
+        let seconds = [shift.wall, shift.boot].map(|by| by.as_secs().to_ne_bytes());
+        self.shifts.write_all_at(seconds.as_flattened(), 0).unwrap();
+        self.shift = shift;
+    }
+
+    /// Lets the machine sleep for some time beside what was set before.
+    pub fn sleep(&mut self, time: SignedDuration) {
+        let Shift { wall, boot } = self.shift;
+        self.shift(Shift { wall: wall + time, boot: boot + time });
+    }
+
+    /// Sends one request on a connection of its own, as an agent whose token outlives every shift.
+    pub fn send(
+        &self,
+        partner: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        const FOR_EVER: i64 = 400 * 24 * 3600;
+        let mut claims = Stage::claims(partner, &["AdminAgent"]);
+        claims["exp"] = (claims["exp"].as_i64().unwrap() + FOR_EVER).into();
+        let agent = format!("Bearer {}", self.stage.issuer.token(&claims));
+        let own = ("Authorization", agent.as_str());
+        let has = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let all: Vec<(&str, &str)> = headers.iter().copied().chain((!has).then_some(own)).collect();
+        let mut connection = Connection::open(self.running.as_ref().expect("it runs").address);
+        connection.send(&self.stage.request(method, target, &all, body));
+        connection.read()
+    }
+
+    pub fn order(&self, customer: &str) -> Answer {
+        self.send(PARTNER, "POST", &orders(customer), &[], order().as_bytes())
+    }
+
+    pub fn admin_request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut connection = Connection::open(self.running.as_ref().expect("it runs").admin);
+        let all: Vec<(&str, &str)> = headers.iter().copied().chain([("Host", "localhost")]).collect();
+        connection.send(&request(method, target, &all, b""));
+        connection.read()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(Running { mut child, .. }) = self.running.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+fn build_shim(source: &Path, library: &Path) {
+    std::fs::write(source, SHIM).unwrap();
+    let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).args([library, source]).output();
+    let built = built.expect("a C compiler named `cc`, which the tests of shifted clocks need");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+const fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+const SLEPT: Shift = Shift::slept(hours(72));
+
+/// A gateway that believes an acceptance for 12 hours, and for one more while it can not ask: as the defaults are.
+fn process() -> Process {
+    Process::start(unstarted_center(PLENTY, "accepted: 12h, stale: 1h, file: facts.jsonl", "", |text| text))
+}
+
+/// Microsoft knows of no acceptance of a customer any more.
+fn withdraw(process: &Process, customer: &str) {
+    process.stage.standin.set_direct(customer, false);
+    process.stage.standin.set_attestations(customer, Vec::new());
+}
+
+#[test]
+fn the_wall_clock_of_the_program_is_the_one_that_is_set() {
+    let mut process = process();
+    let party = customer(1);
+    let short_lived = process.stage.agent();
+    let order = |process: &Process| {
+        let headers = [("Authorization", short_lived.as_str())];
+        said(&process.send(PARTNER, "POST", &orders(&party), &headers, order().as_bytes()))
+    };
+    assert_eq!(order(&process), is(201, ""));
+    process.shift(Shift { wall: hours(1), ..Shift::default() });
+    assert_eq!(order(&process), is(401, "token_expired"));
+    process.shift(Shift::default());
+    assert_eq!(order(&process), is(201, ""));
+}
+
+/// Ways in which three days pass for an acceptance that was learnt before them.
+const THREE_DAYS: [(&str, Shift); 4] = [
+    ("it slept", SLEPT),
+    ("it slept, and its wall clock was set back to where it was", Shift { wall: hours(0), ..SLEPT }),
+    ("it slept, and its wall clock was set back to before", Shift { wall: hours(-2), ..SLEPT }),
+    // A virtual machine that is suspended notices nothing itself: its wall clock is set by time servers.
+    ("it was suspended by its host", Shift { boot: hours(0), ..SLEPT }),
+];
+
+#[test]
+fn a_withdrawn_acceptance_does_not_outlive_three_days() {
+    for (row, shift) in THREE_DAYS {
+        let mut process = process();
+        let party = customer(1);
+        assert_eq!(process.order(&party).status, 201, "{row}");
+        withdraw(&process, &party);
+        assert_eq!(process.order(&party).status, 201, "{row}: it is known to have accepted");
+        let before = asked(&process.stage);
+        process.shift(shift);
+        assert_eq!(said(&process.order(&party)), is(403, "agreement_missing"), "{row}");
+        assert_eq!(asked(&process.stage), (before.0 + 1, before.1 + 1), "{row}");
+    }
+}
+
+#[test]
+fn an_acceptance_does_not_serve_stale_after_three_days() {
+    for (row, shift) in THREE_DAYS {
+        let mut process = process();
+        let faults = ["status=403", "reset", "hang"];
+        let parties = [1, 2, 3].map(customer);
+        for party in &parties {
+            assert_eq!(process.order(party).status, 201, "{row}");
+        }
+        process.shift(shift);
+        for (party, fault) in parties.iter().zip(faults) {
+            withdraw(&process, party);
+            process.stage.standin.fault("GET", &format!("{party}/"), fault, None);
+            assert_unknown(&process.order(party), &format!("{row}, {fault}"));
+        }
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_does_not_prolong_stale() {
+    let mut process = process();
+    let party = customer(1);
+    assert_eq!(process.order(&party).status, 201);
+    process.stage.standin.fault("GET", &format!("{party}/"), "status=403", None);
+    let half = SignedDuration::from_mins(30);
+    process.shift(Shift::slept(hours(12) + half));
+    let before = asked(&process.stage);
+    assert_eq!(said(&process.order(&party)), is(201, ""), "12 h 30 min old, and the source fails");
+    assert!(asked(&process.stage) > before, "it was not asked");
+    process.shift(Shift { wall: hours(2) + half, boot: hours(12) + half });
+    assert_eq!(said(&process.order(&party)), is(201, ""), "it is no older than it was");
+    process.shift(Shift { wall: hours(3) + half, boot: hours(13) + half });
+    assert_unknown(&process.order(&party), "13 h 30 min old");
+}
+
+#[test]
+fn a_nap_costs_no_question() {
+    let mut process = process();
+    let parties: Vec<String> = (1..5).map(customer).collect();
+    let order = |process: &Process| {
+        for party in &parties {
+            assert_eq!(process.order(party).status, 201, "{party}");
+        }
+        asked(&process.stage)
+    };
+    let before = order(&process);
+    process.sleep(SignedDuration::from_secs(10));
+    assert_eq!(order(&process), before);
+    process.sleep(hours(8));
+    assert_eq!(order(&process), before, "two thirds of its time");
+}
+
+#[test]
+fn a_denial_does_not_outlive_a_nap() {
+    let mut process = process();
+    let party = unsigned(1);
+    assert_eq!(said(&process.order(&party)), is(403, "agreement_missing"));
+    process.stage.standin.set_attestations(&party, vec![counting("2024-05-13T00:00:00")]);
+    process.sleep(SignedDuration::from_secs(10));
+    assert_eq!(said(&process.order(&party)), is(201, ""));
+}
+
+#[test]
+fn what_was_saved_is_as_old_as_it_was() {
+    let mut process = process();
+    let [withdrawn, kept] = [1, 2].map(customer);
+    let order = |process: &Process| [&withdrawn, &kept].map(|party| process.order(party).status);
+    assert_eq!(order(&process), [201, 201]);
+    let before = asked(&process.stage);
+    process.sleep(hours(8));
+    process.restart();
+    withdraw(&process, &withdrawn);
+    assert_eq!(order(&process), [201, 201], "8 h old");
+    assert_eq!(asked(&process.stage), before, "they were saved");
+    process.sleep(hours(8));
+    assert_eq!(order(&process), [403, 201], "16 h old");
+    assert_eq!(asked(&process.stage), (before.0 + 2, before.1 + 2));
+}
