@@ -99,6 +99,9 @@ pub async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Respo
     if faults.mistyped {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
+    if let Some(seconds) = faults.wait {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if faults.gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         *response.body_mut() = Sent::Whole(Bytes::from_static(GZIP_LIKE));
@@ -272,6 +275,7 @@ mod tests {
         assert_eq!(faulty("status=429").field("retry-after"), Some("3"));
         let busy = faulty("busy=60");
         assert_eq!((busy.status(), busy.field("retry-after")), (503, Some("60")));
+        assert_eq!(faulty("status=503, wait=30").field("retry-after"), Some("30"));
         assert_eq!(faulty("nocontent").status(), 204);
         let unmodified = faulty("notmodified");
         assert_eq!(unmodified.status(), 304);

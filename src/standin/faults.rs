@@ -22,6 +22,8 @@ pub struct Faults {
     pub delay: Option<Duration>,
     /// `hold`: wait for a release before the head of the answer.
     pub hold: bool,
+    /// `wait=30`: say when to come back, in so many seconds.
+    pub wait: Option<u32>,
     /// `hop`: put fields into the answer that may not pass a proxy.
     pub hop: bool,
     /// `mistyped`: say that the answer is plain text.
@@ -103,6 +105,10 @@ impl Faults {
         let instead = match (name, value) {
             ("delay", Some(value)) => {
                 self.delay = Some(delay(value).ok_or_else(unreadable)?);
+                return Ok(());
+            }
+            ("wait", Some(value)) => {
+                self.wait = Some(value.parse().map_err(|_| unreadable())?);
                 return Ok(());
             }
             ("hold", None) => {
@@ -216,10 +222,11 @@ mod tests {
 
     #[test]
     fn faults_can_be_combined() {
-        let faults = asked_for(&["delay=250ms, hop,", "hold,gzip", "status=404"]).unwrap();
+        let faults = asked_for(&["delay=250ms, hop,", "hold,gzip", "status=404, wait=30"]).unwrap();
         let expected = Faults {
             delay: Some(Duration::from_millis(250)),
             hold: true,
+            wait: Some(30),
             hop: true,
             mistyped: false,
             gzip: true,
@@ -246,6 +253,8 @@ mod tests {
             "delay=61s",
             "delay=5",
             "hold=1",
+            "wait",
+            "wait=1s",
             "gzip=1",
             "body",
             "large",
