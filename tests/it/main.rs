@@ -2,6 +2,7 @@
 
 mod architecture;
 mod authority;
+mod belief;
 mod by_hand;
 mod center;
 mod center_faults;

@@ -1,8 +1,9 @@
 //! A gateway on free loopback ports, before a stand-in ordering API, with a key, a ledger and a configuration of its own.
 
+use std::fs::{File, FileTimes};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use countersign::app::{App, file_loader};
 use countersign::config;
@@ -116,6 +117,24 @@ impl Stage {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Puts a file in its place in one step. Its inode changed later than everything before this call; its modification
+    /// time is the given one, or as late.
+    pub fn place(&self, name: &str, text: &str, modified: Option<SystemTime>) {
+        let (before, beside) = (SystemTime::now(), self.path("placed"));
+        loop {
+            // The clock of file times ticks more coarsely: written at once, a file can be dated before this call.
+            std::fs::write(&beside, text).unwrap();
+            if std::fs::metadata(&beside).unwrap().modified().unwrap() > before {
+                break;
+            }
+        }
+        if let Some(modified) = modified {
+            let file = File::options().write(true).open(&beside).unwrap();
+            file.set_times(FileTimes::new().set_modified(modified)).unwrap();
+        }
+        std::fs::rename(&beside, self.path(name)).unwrap();
     }
 
     /// Rewrites the configuration with further sections.
