@@ -42,6 +42,7 @@ mod limits;
 mod marks;
 mod minting;
 mod policy_tables;
+mod precedence;
 mod properties;
 mod resilience;
 mod resource_properties;

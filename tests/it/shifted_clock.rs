@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::center::{
-    PLENTY, asked, assert_unknown, counting, customer, is, said, unsigned, unstarted_center,
+    PLENTY, asked, assert_unknown, center_ledger, counting, customer, is, said, unsigned, unstarted_center,
 };
 use crate::http::{Answer, Connection, request};
 use crate::stage::{PARTNER, Stage, eventually, order, orders};
@@ -83,7 +85,6 @@ struct Running {
 impl Process {
     /// Starts the program with the files of a stage whose own gateway does not run; its clocks go right.
     pub fn start(stage: Stage) -> Process {
-        build_shim(&stage.path("clock.c"), &stage.path("clock.so"));
         let shifts = File::create(stage.path("shifts")).unwrap();
         let mut process = Process { stage, shifts, shift: Shift::default(), running: None };
         process.shift(Shift::default());
@@ -95,7 +96,7 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(["run", "--config"])
             .arg(self.stage.path("countersign.yaml"))
-            .env("LD_PRELOAD", self.stage.path("clock.so"))
+            .env("LD_PRELOAD", shim())
             .env("CLOCK_SHIFTS", self.stage.path("shifts"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -141,6 +142,19 @@ impl Process {
         self.shift(Shift { wall: wall + time, boot: boot + time });
     }
 
+    /// Puts another ledger in its place and in force, written now by the wall clock of the program.
+    pub fn record(&self, records: &str) {
+        let now = SystemTime::now();
+        let modified = match self.shift.wall.is_negative() {
+            true => now - self.shift.wall.unsigned_abs(),
+            false => now + self.shift.wall.unsigned_abs(),
+        };
+        let modified = (!self.shift.wall.is_zero()).then_some(modified);
+        self.stage.place("agreements.yaml", &center_ledger(records), modified);
+        let answer = self.admin_request("POST", "/reload", &[("Countersign-Admin", "1")]);
+        assert_eq!(answer.status, 200, "{records}: {answer:?}");
+    }
+
     /// Sends one request on a connection of its own, as an agent whose token outlives every shift.
     pub fn send(
         &self,
@@ -163,7 +177,11 @@ impl Process {
     }
 
     pub fn order(&self, customer: &str) -> Answer {
-        self.send(PARTNER, "POST", &orders(customer), &[], order().as_bytes())
+        self.order_by(PARTNER, customer)
+    }
+
+    pub fn order_by(&self, partner: &str, customer: &str) -> Answer {
+        self.send(partner, "POST", &orders(customer), &[], order().as_bytes())
     }
 
     pub fn admin_request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -183,11 +201,23 @@ impl Drop for Process {
     }
 }
 
-fn build_shim(source: &Path, library: &Path) {
-    std::fs::write(source, SHIM).unwrap();
-    let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).args([library, source]).output();
-    let built = built.expect("a C compiler named `cc`, which the tests of shifted clocks need");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+/// The library, built once for all tests of this process.
+fn shim() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let [source, built] =
+            ["c", "so"].map(|end| folder.join(format!("clock-{}.{end}", std::process::id())));
+        std::fs::write(&source, SHIM).unwrap();
+        let cc = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).args([&built, &source]).output();
+        let output = cc.expect("a C compiler named `cc`, which tests with shifted clocks need");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::remove_file(source).unwrap();
+        // In one step, over that of an earlier run: other test processes may load it now.
+        let library = folder.join("clock.so");
+        std::fs::rename(built, &library).unwrap();
+        library
+    })
 }
 
 const fn hours(hours: i64) -> SignedDuration {
