@@ -130,11 +130,18 @@ fn answer(demands: &[(Agreement, PartyKind, Demand)], known: &Known, need: &Need
         .iter()
         .find(|demand| (demand.0, demand.1) == of)
         .map_or_else(Demand::default, |demand| demand.2);
-    let mut weighing = Weighing::new(Settings::default(), demand, Wanted::Anew, Now::standing(at));
+    let now = Now::standing(at);
+    let mut weighing = Weighing::new(Settings::default(), demand, Wanted::Anew, now);
     for (position, (name, ledger)) in in_turn.iter().enumerate() {
         // What is no ledger is not asked here: it may know more.
         let last = position + 1 == in_turn.len();
-        let said = ledger.map_or(Said::Failed(Failure::NotAsked), |ledger| ledger.say(&need.key, last));
+        let said = match ledger.map(|ledger| (ledger, ledger.say(&need.key, last))) {
+            None => Said::Failed(Failure::NotAsked),
+            Some((_, None)) => Said::Nothing,
+            Some((ledger, Some(status))) => {
+                Said::Definite { status, observed: now.at_wall(ledger.written_at) }
+            }
+        };
         if weighing.take(Speaker { name: *name, epoch: 0, is_local: true }, said) {
             break;
         }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::agreements::source::{Question, Said, Saying, Source};
+use crate::clock::{Moment, Now};
 use crate::policy::agreement::{Agreement, Cloud, Key, Party, PartyKind, Region, Scope, Status};
 use crate::policy::id::{Guid, Name, PartnerRef};
 
@@ -54,7 +55,7 @@ pub struct Ledger {
 impl Ledger {
     /// What the ledger says of a key; `last` says that no further source follows. Of acceptances the newest counts; else a
     /// record of the very region, or of the attesting partner, counts before one for all.
-    pub fn say(&self, key: &Key, last: bool) -> Said {
+    pub fn say(&self, key: &Key, last: bool) -> Option<Status> {
         let (mut narrow, mut wide): (Option<Status>, Option<Status>) = (None, None);
         for subject in subjects(&key.party) {
             let entries = self.entries.get(&subject).into_iter().flatten();
@@ -69,13 +70,8 @@ impl Ledger {
             }
             (narrow, wide) => narrow.or(wide),
         };
-        match told {
-            Some(status) => Said::Definite { status, observed_at: self.written_at },
-            None if last && self.complete.contains(&key.party.kind()) => {
-                Said::Definite { status: Status::MISSING, observed_at: self.written_at }
-            }
-            None => Said::Nothing,
-        }
+        let is_all = last && self.complete.contains(&key.party.kind());
+        told.or(is_all.then_some(Status::MISSING))
     }
 }
 
@@ -130,6 +126,8 @@ pub struct FileSource {
 #[derive(Debug)]
 struct Held {
     ledger: Ledger,
+    /// The moment at which it was written. The wall clock may be set while it is in force.
+    written: Moment,
     /// The agreements that it has a record of.
     agreements: Vec<Agreement>,
 }
@@ -178,7 +176,8 @@ pub fn normalise(entries: &mut Vec<Entry>) {
 
 impl Held {
     fn new(ledger: Ledger) -> Held {
-        Held { agreements: ledger.agreements(), ledger }
+        let written = Now::read().at_wall(ledger.written_at);
+        Held { agreements: ledger.agreements(), written, ledger }
     }
 }
 
@@ -200,7 +199,11 @@ impl FileSource {
 
     /// Puts a newer reading in force.
     pub fn replace(&self, ledger: Ledger) {
-        self.held.store(Arc::new(Held::new(self.date(ledger))));
+        let (before, ledger) = (self.held.load(), self.date(ledger));
+        let is_as_old = ledger.written_at == before.ledger.written_at;
+        let held = Held::new(ledger);
+        let written = if is_as_old { before.written } else { held.written };
+        self.held.store(Arc::new(Held { written, ..held }));
     }
 }
 
@@ -224,7 +227,11 @@ impl Source for FileSource {
     }
 
     fn look_up<'a>(&'a self, question: &'a Question) -> Saying<'a> {
-        let said = self.held.load().ledger.say(&question.key, question.last);
+        let held = self.held.load();
+        let said = match held.ledger.say(&question.key, question.last) {
+            Some(status) => Said::Definite { status, observed: held.written },
+            None => Said::Nothing,
+        };
         Box::pin(std::future::ready(said))
     }
 }
@@ -337,11 +344,7 @@ mod tests {
                 };
                 for (scope, expected) in [(scope, expected), (Scope::None, expected_of_none)] {
                     let key = Key { cloud: Cloud::Commercial, agreement: MCA, party, scope };
-                    let said = match ledger.say(&key, true) {
-                        Said::Definite { status, .. } => Some(status),
-                        _ => None,
-                    };
-                    assert_eq!(said, expected, "{wide:?} {narrow:?} {key:?}");
+                    assert_eq!(ledger.say(&key, true), expected, "{wide:?} {narrow:?} {key:?}");
                 }
             }
         }

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::agreements::pointer::{Pointer, PointerFault, is};
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::agreements::template::Template;
+use crate::clock::Now;
 use crate::extract::moment::{AcceptedAt, NoAcceptance, accepted_at};
 use crate::extract::strict::{self, Names};
 use crate::fetch::Answer;
@@ -102,11 +102,11 @@ impl HttpSource {
         let Some(target) = target else { return Said::Nothing };
         let (asker, patience) = (question.asker, question.patience);
         let asked = Asked { target, asker, patience, ..Asked::default() };
-        let read = |answer: &Answer| read(&self.settings, key, answer.status, &answer.body, Timestamp::now());
+        let read = |answer: &Answer| read(&self.settings, key, answer.status, &answer.body, Now::read());
         match self.remote.ask(&asked, read).await {
             // No rule asks for more.
-            Ok(Said::AtLeast { status, observed_at, .. }) if question.demand.is_met_by(status) => {
-                Said::Definite { status, observed_at }
+            Ok(Said::AtLeast { status, observed, .. }) if question.demand.is_met_by(status) => {
+                Said::Definite { status, observed }
             }
             Ok(said) => said,
             Err(why) => Said::Failed(why.failure()),
@@ -115,14 +115,8 @@ impl HttpSource {
 }
 
 /// What an answer says of a key.
-fn read(
-    settings: &Settings,
-    key: &Key,
-    status: StatusCode,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<Said, Unusable> {
-    let definite = |status| Said::Definite { status, observed_at: now };
+fn read(settings: &Settings, key: &Key, status: StatusCode, body: &[u8], now: Now) -> Result<Said, Unusable> {
+    let definite = |status| Said::Definite { status, observed: now.moment() };
     match status {
         StatusCode::NOT_FOUND if settings.not_found_is_missing => return Ok(definite(Status::MISSING)),
         StatusCode::NOT_FOUND => return Ok(Said::Nothing),
@@ -145,11 +139,11 @@ fn read(
         };
         let status = match date {
             None | Some(Value::Null) => Status::UNDATED,
-            Some(Value::String(text)) => match accepted_at(text, now) {
+            Some(Value::String(text)) => match accepted_at(text, now.wall) {
                 Ok(AcceptedAt::Exactly(at)) => Status::accepted(at),
                 Ok(AcceptedAt::NotBefore(at)) => {
                     let status = Status::accepted(at);
-                    return Ok(Said::AtLeast { status, observed_at: now, failure: Failure::Source });
+                    return Ok(Said::AtLeast { status, observed: now.moment(), failure: Failure::Source });
                 }
                 Err(NoAcceptance::Future) => return Err(Silent("the acceptance lies in the future")),
                 Err(NoAcceptance::Unset) => return Err(Silent("the date was never set")),
@@ -197,7 +191,7 @@ mod tests {
 
     #[test]
     fn answers_say_what_the_pointers_find() {
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now = Now::standing("2026-01-01T00:00:00Z".parse().unwrap());
         let settings = |missing: Option<&str>, not_found_is_missing| Settings {
             name: Name::new("shop").unwrap(),
             target: Template::parse("/").unwrap(),
@@ -212,10 +206,13 @@ mod tests {
             party: Party::Customer(Guid::from_bits(1)),
             scope: Scope::None,
         };
-        let definite = |status| Ok(Said::Definite { status, observed_at: now });
+        let definite = |status| Ok(Said::Definite { status, observed: now.moment() });
         let at = Status::accepted("2025-01-01T00:00:00Z".parse().unwrap());
-        let at_least =
-            Ok(Said::AtLeast { status: Status::accepted(now), observed_at: now, failure: Failure::Source });
+        let at_least = Ok(Said::AtLeast {
+            status: Status::accepted(now.wall),
+            observed: now.moment(),
+            failure: Failure::Source,
+        });
         let (plain, stated) = (settings(None, false), settings(Some("/state=open"), true));
         let both = Settings { missing: Test::parse("/open").ok(), ..plain.clone() };
         let negated = Settings { accepted: Test::parse("/open=false").unwrap(), ..plain.clone() };

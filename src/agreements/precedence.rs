@@ -14,8 +14,6 @@
 //!   Doubts drop acceptances, and no absence: what is known to be missing stays known until a source says otherwise.
 //! - What was saved is as old as it was, and counts as what it was.
 
-use jiff::Timestamp;
-
 use crate::agreements::cache::{Freshness, Kept, LEARNED, Settings};
 use crate::agreements::inquiry::Wanted;
 use crate::agreements::learnt::Learnt;
@@ -40,8 +38,8 @@ pub struct Speaker {
 pub struct Word {
     /// The status.
     pub status: Status,
-    /// When its speaker learnt it: for a ledger, when it was written.
-    pub observed_at: Timestamp,
+    /// The moment at which its speaker learnt it: for a ledger, when it was written.
+    pub observed: Moment,
     /// When it was asked for, or learnt.
     pub asked: Moment,
     /// Who says so.
@@ -49,10 +47,10 @@ pub struct Word {
 }
 
 impl Word {
-    fn of_learnt(learnt: &Learnt, now: Now) -> Word {
+    fn of_learnt(learnt: &Learnt) -> Word {
         let epoch = learnt.teacher.under(learnt.terms);
         let by = Speaker { name: LEARNED, epoch, is_local: false };
-        Word { status: learnt.status, observed_at: now.wall_of(learnt.at), asked: learnt.at, by }
+        Word { status: learnt.status, observed: learnt.at, asked: learnt.at, by }
     }
 }
 
@@ -160,7 +158,7 @@ impl Weighing {
             (is_said && is_enough(word.status)).then_some(word)
         });
         let learnt = self.learnt.filter(|learnt| learnt.terms == source.epoch);
-        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt, self.now));
+        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt));
         let learnt = learnt.filter(|word| {
             self.now.age(word.asked) < self.settings.accepted && self.demand.is_met_by(word.status)
         });
@@ -177,20 +175,20 @@ impl Weighing {
 
     /// Takes what a source says that was asked. Whether that settles the question.
     pub fn take(&mut self, by: Speaker, said: Said) -> bool {
-        let word = |status, observed_at| Word { status, observed_at, asked: self.now.moment(), by };
+        let word = |status, observed| Word { status, observed, asked: self.now.moment(), by };
         match said {
             Said::Nothing => false,
             Said::Failed(why) => {
-                self.failure.get_or_insert(why);
+                self.fail(why);
                 false
             }
-            Said::AtLeast { status, observed_at, failure } => {
-                self.told = joined(self.told, word(status, observed_at));
-                self.failure.get_or_insert(failure);
+            Said::AtLeast { status, observed, failure } => {
+                self.told = joined(self.told, word(status, observed));
+                self.fail(failure);
                 false
             }
-            Said::Definite { status, observed_at } => {
-                let word = word(status, observed_at);
+            Said::Definite { status, observed } => {
+                let word = word(status, observed);
                 match self.against_learnt(&word) {
                     Some(outlook) => {
                         if self.failure.is_none() || status.is_accepted() {
@@ -209,12 +207,18 @@ impl Weighing {
         }
     }
 
+    /// Of several failures the one counts that is the gateway's own doing: nothing passes for that.
+    fn fail(&mut self, failure: Failure) {
+        let known = self.failure.filter(|known| known.is_own() || !failure.is_own());
+        self.failure = known.or(Some(failure));
+    }
+
     /// What a definite word makes of what was learnt; `None` where that goes on as it is.
     fn against_learnt(&self, word: &Word) -> Option<Outlook> {
         let learnt = self.learnt?;
         match (word.by.is_local, word.status) {
             (true, Status::Missing(_)) => {
-                (word.observed_at >= self.now.wall_of(learnt.confirmed)).then_some(Outlook::Ended)
+                (word.observed.uptime >= learnt.confirmed.uptime).then_some(Outlook::Ended)
             }
             (false, Status::Missing(_)) => Some(Outlook::Ended),
             (false, Status::Accepted { .. }) => Some(Outlook::Confirmed),
@@ -242,7 +246,7 @@ impl Weighing {
 
     /// Whether the source that failed has said "missing" since an acceptance was recorded elsewhere.
     fn is_denied_since(&self, word: &Word) -> bool {
-        self.standing.and_then(absence).is_some_and(|absence| absence.observed_at > word.observed_at)
+        self.standing.and_then(absence).is_some_and(|absence| absence.asked.uptime > word.observed.uptime)
     }
 
     /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `is_learnt` says
@@ -264,8 +268,7 @@ impl Weighing {
                     !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status)
                 });
                 let holding = learnt.filter(|_| !speaks);
-                let word =
-                    holding.map(|learnt| Word { asked: now.moment(), ..Word::of_learnt(&learnt, now) });
+                let word = holding.map(|learnt| Word { asked: now.moment(), ..Word::of_learnt(&learnt) });
                 let told = word.map_or(self.told, |word| joined(self.told, word));
                 (told, None, holding.map(|learnt| learnt.at))
             }
@@ -295,13 +298,13 @@ impl Weighing {
         let acceptance = known.filter(|known| known.doubted.is_none()).and_then(|known| own_word(&known));
         let acceptance = acceptance.filter(|word| word.status.is_accepted());
         let acceptance = acceptance.filter(|word| word.by.name != LEARNED || learnt.is_some());
-        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt, now));
+        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt));
         let stale_max = self.settings.accepted + self.settings.stale;
         // A "no" that is later, or nothing but the "no" where the acceptance is too old to serve.
         let is_ended = |word: &Word| {
             let told = self.told.filter(|told| !told.word.status.is_accepted());
             told.is_some_and(|told| {
-                told.word.observed_at > now.wall_of(word.asked) || now.age(word.asked) > stale_max
+                told.word.observed.uptime > word.asked.uptime || now.age(word.asked) > stale_max
             })
         };
         let standing = [acceptance, learnt].into_iter().flatten().filter(|word| !is_ended(word));
@@ -309,7 +312,7 @@ impl Weighing {
         let absence = known.and_then(absence);
         let told = self
             .told
-            .filter(|told| absence.is_none_or(|absence| absence.observed_at <= told.word.observed_at));
+            .filter(|told| absence.is_none_or(|absence| absence.asked.uptime <= told.word.observed.uptime));
         match (standing, told) {
             (Some(standing), Some(told)) => Some(standing.and(told.word)),
             (standing, told) => standing.or(told).or_else(|| absence.map(Told::of)),
@@ -319,8 +322,8 @@ impl Weighing {
 
 impl Word {
     fn fact(&self) -> Fact {
-        let Word { status, observed_at, asked, by } = *self;
-        Fact { status, observed_at, asked_at: asked.wall, source: by.name }
+        let Word { status, observed, asked, by } = *self;
+        Fact { status, observed_at: observed.wall, asked_at: asked.wall, source: by.name }
     }
 }
 
@@ -329,7 +332,7 @@ fn own_word(kept: &Kept) -> Option<Word> {
     let fact = kept.answer.last?;
     Some(Word {
         status: kept.own.unwrap_or(fact.status),
-        observed_at: fact.observed_at,
+        observed: Moment { wall: fact.observed_at, ..kept.asked },
         asked: kept.asked,
         by: Speaker { name: fact.source, epoch: kept.epoch, is_local: false },
     })

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::agreements::cache::{Kept, LEARNED};
 use crate::agreements::learnt::Teacher;
 use crate::agreements::precedence::{Speaker, Weighing};
+use crate::clock::Moment;
 use crate::policy::agreement::{Agreement, Demand, Failure, Key, PartyKind, Status};
 use crate::policy::id::{Guid, Name};
 
@@ -23,15 +22,15 @@ pub enum Said {
     Definite {
         /// The status.
         status: Status,
-        /// When the source learnt it.
-        observed_at: Timestamp,
+        /// The moment at which the source learnt it: for a ledger, when it was written.
+        observed: Moment,
     },
     /// An acceptance, though not all that could be known of it: there may be a newer one, or one with a date.
     AtLeast {
         /// The status.
         status: Status,
-        /// When the source learnt it.
-        observed_at: Timestamp,
+        /// The moment at which the source learnt it: for a ledger, when it was written.
+        observed: Moment,
         /// Why there is no more.
         failure: Failure,
     },

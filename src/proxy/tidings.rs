@@ -11,6 +11,7 @@ use crate::agreements::learnt::Teacher;
 use crate::agreements::partner_center::answers::{code, member};
 use crate::clock::Now;
 use crate::extract::moment::accepted_at;
+use crate::extract::strict::{self, Names};
 use crate::mark::skip_mark;
 use crate::policy::agreement::{Key, Party, Scope, Status};
 use crate::policy::endpoint::CustomerAt;
@@ -75,10 +76,12 @@ impl Tidings {
         if !self.learns() && status != 403 && memchr::memmem::find(body, b"rrors").is_none() {
             return;
         }
-        let answer: Value = serde_json::from_slice(skip_mark(body)).unwrap_or(Value::Null);
         if let Some((operation, key)) = self.learning {
+            // What says two things of one member tells of no acceptance.
+            let answer = strict::value(skip_mark(body), Names::AnyCase).unwrap_or(Value::Null);
             self.learn(worker, operation, key, status, &answer);
         }
+        let answer: Value = serde_json::from_slice(skip_mark(body)).unwrap_or(Value::Null);
         let refusal = (status == 403).then(|| code(&answer)).flatten();
         let mut codes: Vec<u64> = refusal.into_iter().chain(errors_within(&answer)).collect();
         codes.sort_unstable();

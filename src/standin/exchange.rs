@@ -135,9 +135,6 @@ async fn answer_instead(
 ) -> Result<Response<Sent>, Takeover> {
     let answer = match instead {
         Instead::Status(status) => Answer::of_status(status),
-        Instead::Busy(seconds) => {
-            Answer::of_status(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from(seconds))
-        }
         Instead::Hang => future::pending().await,
         Instead::Reset => return Err(Takeover::close()),
         Instead::Early => Answer::of_status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -273,8 +270,6 @@ mod tests {
         assert_eq!(reply.status(), 503);
         assert_eq!(reply.json()["source"], "PartnerCenter");
         assert_eq!(faulty("status=429").field("retry-after"), Some("3"));
-        let busy = faulty("busy=60");
-        assert_eq!((busy.status(), busy.field("retry-after")), (503, Some("60")));
         assert_eq!(faulty("status=503, wait=30").field("retry-after"), Some("30"));
         assert_eq!(faulty("nocontent").status(), 204);
         let unmodified = faulty("notmodified");

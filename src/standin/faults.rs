@@ -41,8 +41,6 @@ pub struct Faults {
 pub enum Instead {
     /// `status=503`: that status with an error body.
     Status(StatusCode),
-    /// `busy=60`: 503 that says to come back in so many seconds.
-    Busy(u32),
     /// `hang`: nothing, ever.
     Hang,
     /// `reset`: nothing, and the connection is closed.
@@ -132,7 +130,6 @@ impl Faults {
                 return Ok(());
             }
             ("status", Some(value)) => Instead::Status(status(value).ok_or_else(unreadable)?),
-            ("busy", Some(value)) => Instead::Busy(value.parse().map_err(|_| unreadable())?),
             ("hang", None) => Instead::Hang,
             ("reset", None) => Instead::Reset,
             ("early", None) => Instead::Early,
@@ -196,7 +193,6 @@ mod tests {
     fn every_fault_is_understood() {
         let rows = [
             ("status=503", Instead::Status(StatusCode::SERVICE_UNAVAILABLE)),
-            ("busy=60", Instead::Busy(60)),
             ("hang", Instead::Hang),
             ("reset", Instead::Reset),
             ("early", Instead::Early),
@@ -248,8 +244,6 @@ mod tests {
             "status=99",
             "status=101",
             "status=600",
-            "busy",
-            "busy=soon",
             "delay=61s",
             "delay=5",
             "hold=1",

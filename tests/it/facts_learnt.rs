@@ -57,7 +57,7 @@ fn what_is_learnt_counts_at_once_and_no_older_answer_takes_it_back() {
 #[test]
 fn what_is_learnt_outlives_a_ledger_that_was_written_before() {
     let written = Now::read();
-    let says = |status, at: Now| Said::Definite { status, observed_at: at.wall };
+    let says = |status, at: Now| Said::Definite { status, observed: at.moment() };
     let ledger = Told::local(says(Status::MISSING, written));
     run(&[Arc::clone(&ledger)], |agreements, sources| async move {
         let settings = settings();
@@ -153,7 +153,7 @@ fn a_direct_acceptance_counts_for_every_partner_and_an_attestation_for_its_own()
 #[test]
 fn a_ledger_that_is_written_later_counts_for_what_every_partner_shares_too() {
     let written = Now::read();
-    let says = |status, at: Now| Said::Definite { status, observed_at: at.wall };
+    let says = |status, at: Now| Said::Definite { status, observed: at.moment() };
     let (ledger, remote) = (Told::local(Said::Nothing), Told::new(definite(Status::MISSING), 1000));
     run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
         let settings = settings();
@@ -177,7 +177,7 @@ fn a_ledger_that_is_written_later_counts_for_what_every_partner_shares_too() {
 #[test]
 fn what_was_learnt_stands_in_for_a_source_that_knew_nothing_and_fails_then() {
     let written = Now::read();
-    let older = Said::Definite { status: Status::MISSING, observed_at: written.wall };
+    let older = Said::Definite { status: Status::MISSING, observed: written.moment() };
     for ledger_says in [Said::Nothing, older] {
         let (ledger, remote) = (Told::local(ledger_says), Told::new(Said::Nothing, 1000));
         run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {

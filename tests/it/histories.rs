@@ -172,9 +172,11 @@ impl Source for Behind {
         let said = match self.says(&question.key) {
             // A server says what it says when it is asked.
             Said::Definite { status, .. } if !self.is_local => {
-                Said::Definite { status, observed_at: now.wall }
+                Said::Definite { status, observed: now.moment() }
             }
-            Said::AtLeast { status, failure, .. } => Said::AtLeast { status, observed_at: now.wall, failure },
+            Said::AtLeast { status, failure, .. } => {
+                Said::AtLeast { status, observed: now.moment(), failure }
+            }
             said => said,
         };
         let given = Given { at: now.moment(), said, epoch: self.epoch() };
@@ -298,7 +300,7 @@ impl World {
                     0 => Said::Nothing,
                     _ => {
                         let status = self.random.one(&statuses);
-                        Said::Definite { status, observed_at: self.now.wall }
+                        Said::Definite { status, observed: self.now.moment() }
                     }
                 };
                 self.note(format!("ledger {said:?}"));
@@ -307,7 +309,7 @@ impl World {
                     let said = match (key(partner(other)) == of, self.ledger.says(&key(partner(other)))) {
                         (true, _) => said,
                         (false, Said::Definite { status, .. }) => {
-                            Said::Definite { status, observed_at: self.now.wall }
+                            Said::Definite { status, observed: self.now.moment() }
                         }
                         (false, said) => said,
                     };
@@ -321,11 +323,11 @@ impl World {
                     1 | 2 => Said::Failed(Failure::Source),
                     3 => {
                         let status = self.random.one(&statuses[2..]);
-                        Said::AtLeast { status, observed_at: self.now.wall, failure: Failure::Source }
+                        Said::AtLeast { status, observed: self.now.moment(), failure: Failure::Source }
                     }
                     _ => {
                         let status = self.random.one(&statuses);
-                        Said::Definite { status, observed_at: self.now.wall }
+                        Said::Definite { status, observed: self.now.moment() }
                     }
                 };
                 self.note(format!("center {:?} {said:?}", of.scope));
@@ -574,8 +576,8 @@ impl World {
             .filter(|word| match self.ledger.says(&of) {
                 // Behind the center, whose word it stands for, a ledger is not asked.
                 _ if self.order == 2 && self.now.age(word.at) < settings.accepted => true,
-                Said::Definite { status: Status::Missing(_), observed_at } if self.order < 3 => {
-                    self.now.wall_of(word.at) > observed_at
+                Said::Definite { status: Status::Missing(_), observed } if self.order < 3 => {
+                    word.at.uptime > observed.uptime
                 }
                 _ => true,
             })
@@ -612,21 +614,18 @@ impl World {
     fn may_pass(&self, of: Key, settings: &Settings) -> bool {
         let words = self.center_words(of);
         let ledger = match self.ledger.says(&of) {
-            Said::Definite { status, observed_at } if self.order < 3 => Some((status, observed_at)),
+            Said::Definite { status, observed } if self.order < 3 => Some((status, observed)),
             _ => None,
         };
         let learnt = self.learnt_in_force(of, settings);
-        let ledger_denies = |at: Moment| {
-            let is_older = |observed_at| self.now.wall_of(at) > observed_at;
-            matches!(ledger, Some((Status::Missing(_), observed_at)) if !is_older(observed_at))
-        };
+        let ledger_denies = |at: Moment| matches!(ledger, Some((Status::Missing(_), observed)) if at.uptime <= observed.uptime);
         // Confirmed by the center after it was learnt: an older "no" of the ledger's stays ended.
         let was_learnt = self.learnt.iter().any(|word| {
             (word.key == of || word.key == Key { scope: Scope::None, ..of }) && !ledger_denies(word.at)
         });
-        let by_ledger = ledger.is_some_and(|(status, observed_at)| {
+        let by_ledger = ledger.is_some_and(|(status, observed)| {
             let denied = |(given, status): &(Given, Status)| {
-                matches!(status, Status::Missing(_)) && self.now.wall_of(given.at) > observed_at
+                matches!(status, Status::Missing(_)) && given.at.uptime > observed.uptime
             };
             // A source that comes first has the last word.
             let is_denied = self.order == 2 && words.first().is_some_and(denied) && learnt.is_empty();
@@ -663,7 +662,7 @@ impl World {
     fn why_not_deny(&self, of: Key, settings: &Settings) -> Option<&'static str> {
         let (words, learnt) = (self.center_words(of), self.learnt_in_force(of, settings));
         let ledger = match self.ledger.says(&of) {
-            Said::Definite { status, observed_at } if self.order < 3 => Some((status, observed_at)),
+            Said::Definite { status, observed } if self.order < 3 => Some((status, observed)),
             _ => None,
         };
         if ledger.is_some_and(|(status, _)| self.meets(status)) && self.order < 2 {

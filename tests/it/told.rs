@@ -78,7 +78,7 @@ impl Source for Told {
 }
 
 pub fn definite(status: Status) -> Said {
-    Said::Definite { status, observed_at: Now::read().wall }
+    Said::Definite { status, observed: Now::read().moment() }
 }
 
 pub const ACCEPTED: Status = Status::UNDATED;

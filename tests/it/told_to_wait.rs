@@ -23,15 +23,15 @@ fn questions(stage: &Stage, source: &str, outcome: &str) -> f64 {
 type Faults = &'static [(&'static str, &'static str, &'static str)];
 
 const WAITS: &[Faults] = &[
-    &[("GET", "/v1/", "busy=60")],
+    &[("GET", "/v1/", "status=503,wait=60")],
     &[("GET", "/v1/", "status=429")],
-    &[("POST", "/oauth2/token", "busy=60")],
+    &[("POST", "/oauth2/token", "status=503,wait=60")],
     &[("POST", "/oauth2/token", "status=429")],
 ];
 /// One half of an answer fails, and the other one is told to wait.
 const HALVES: &[Faults] = &[
-    &[("GET", "/directSigned", "status=500"), ("GET", "/agreements", "delay=100ms,busy=60")],
-    &[("GET", "/directSigned", "delay=100ms,busy=60"), ("GET", "/agreements", "status=500")],
+    &[("GET", "/directSigned", "status=500"), ("GET", "/agreements", "delay=100ms,status=503,wait=60")],
+    &[("GET", "/directSigned", "delay=100ms,status=503,wait=60"), ("GET", "/agreements", "status=500")],
 ];
 const FAILS: &[Faults] = &[
     &[("GET", "/v1/", "status=503")],
@@ -85,12 +85,12 @@ fn what_fails_without_saying_so_is_let_through_where_the_rule_says_so() {
 #[test]
 fn an_endpoint_of_the_operators_own_and_a_read_before_judging_do_the_same() {
     let stage = shop("accepted: /ok", &lenient());
-    stage.standin.fault("GET", "/v1/shop/", "busy=60", None);
+    stage.standin.fault("GET", "/v1/shop/", "status=503,wait=60", None);
     for number in 0..4 {
         assert_unknown(&stage.order(&customer(number), &[]), &format!("shop {number}"));
     }
     assert_eq!(questions(&stage, "shop", "source"), 0.0);
-    for (fault, expected) in [("busy=60", 503), ("status=500", 201)] {
+    for (fault, expected) in [("status=503,wait=60", 503), ("status=500", 201)] {
         let stage = center();
         assert_eq!(stage.order(&customer(1), &[]).status, 201);
         stage.standin.fault("GET", "/carts/", fault, None);

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::agreements::partner_center::answers::{NextPage, Terms};
 use crate::agreements::partner_center::standing::Standings;
 use crate::agreements::source::{Question, Said, Saying, Source};
+use crate::clock::Now;
 use crate::fetch::Answer;
 use crate::policy::agreement::{Failure, Key, MCA, MPA, PartnerIds, Party, Region, STANDING, Scope, Status};
 use crate::policy::id::{Guid, MpnId, Name};
@@ -104,13 +105,13 @@ impl PartnerCenter {
         match self.subject(&question.key) {
             None => Said::Nothing,
             Some(Subject::NotApplicable) => {
-                Said::Definite { status: Status::NotApplicable, observed_at: Timestamp::now() }
+                Said::Definite { status: Status::NotApplicable, observed: Now::read().moment() }
             }
             Some(Subject::Customer(customer)) => self.of_customer(question, customer).await,
             Some(Subject::Reseller(ids)) => self.of_reseller(question, ids).await,
             Some(Subject::Standing(mpn)) => {
                 match self.standings.ask(mpn, question.asker, question.patience).await {
-                    Ok(status) => Said::Definite { status, observed_at: Timestamp::now() },
+                    Ok(status) => Said::Definite { status, observed: Now::read().moment() },
                     Err(failure) => Said::Failed(failure),
                 }
             }
@@ -128,7 +129,7 @@ impl PartnerCenter {
         };
         let read = |answer: &Answer| answers::partner_status(answer.status.as_u16(), &answer.body);
         match ask(&self.remote, question, target, None, None, read).await {
-            Ok(status) => Said::Definite { status, observed_at: Timestamp::now() },
+            Ok(status) => Said::Definite { status, observed: Now::read().moment() },
             Err(failure) => Said::Failed(failure),
         }
     }
@@ -155,14 +156,12 @@ impl PartnerCenter {
         };
         let enough = |half: &Half| half.status.is_some_and(|status| question.demand.is_met_by(status));
         let whole = if enough(&first) { first } else { first.and(lost(other.await)) };
-        let observed_at = Timestamp::now();
+        let observed = Now::read().moment();
         match (whole.status, whole.failure) {
-            (Some(status), Some(failure)) if !enough(&whole) => {
-                Said::AtLeast { status, observed_at, failure }
-            }
-            (Some(status), _) => Said::Definite { status, observed_at },
+            (Some(status), Some(failure)) if !enough(&whole) => Said::AtLeast { status, observed, failure },
+            (Some(status), _) => Said::Definite { status, observed },
             (None, Some(failure)) => Said::Failed(failure),
-            (None, None) => Said::Definite { status: Status::MISSING, observed_at },
+            (None, None) => Said::Definite { status: Status::MISSING, observed },
         }
     }
 
