@@ -2,6 +2,7 @@
 
 pub mod agreements;
 pub mod cases;
+mod epoch;
 pub mod headers;
 pub mod identity;
 pub mod keys;
