@@ -2,9 +2,9 @@
 
 use countersign::standin::TokenEndpoint;
 
-use crate::center::{OTHER, agent_of, customer, two_centers};
+use crate::center::{OTHER, PLENTY, agent_of, asked, center, customer, two_centers};
 use crate::center_identity::endpoint;
-use crate::stage::{PARTNER, Stage};
+use crate::stage::{CUSTOMER, PARTNER, Stage};
 
 /// What the metric says of a source, if anything.
 fn mismatch(stage: &Stage, source: &str) -> Option<String> {
@@ -37,5 +37,19 @@ fn each_source_that_shares_a_token_is_told_whether_it_is_its_own() {
             assert_eq!(mismatch(&stage, source).as_deref(), expected, "{source} {tenant:?}");
         }
         assert_eq!(stage.standin.count("token"), 1, "{tenant:?}");
+    }
+}
+
+#[test]
+fn tokens_of_another_endpoint_have_parties_asked_again() {
+    let stage = center(PLENTY, "");
+    let path = stage.path("countersign.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (issuer, questions) in [("/oauth2/token", 1), ("/other/oauth2/token", 2), ("/other/oauth2/token", 2)]
+    {
+        std::fs::write(&path, text.replace("/oauth2/token", issuer)).unwrap();
+        assert_eq!(stage.reload().status, 200, "{issuer}");
+        assert_eq!(stage.order(CUSTOMER, &[]).status, 201, "{issuer}");
+        assert_eq!(asked(&stage), (questions, questions), "{issuer}");
     }
 }
