@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::agreements::source::{Question, Said, Saying, Source};
 use crate::clock::{Moment, Now};
-use crate::policy::agreement::{Agreement, Cloud, Key, Party, PartyKind, Region, Scope, Status};
-use crate::policy::id::{Guid, Name, PartnerRef};
+use crate::policy::agreement::{Agreement, Cloud, Key, Party, PartyKind, Region, STANDING, Scope, Status};
+use crate::policy::id::{Guid, MpnId, Name, PartnerRef};
 
 /// Whom a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +43,8 @@ pub struct Entry {
 pub struct Ledger {
     /// What is recorded, the same for records in any order.
     pub entries: HashMap<Subject, Vec<Entry>>,
+    /// The MPN ids by which it names a partner, by the partner's tenant.
+    pub mpn_ids: HashMap<Guid, Vec<MpnId>>,
     /// The kinds of party of which it names all.
     pub complete: HashSet<PartyKind>,
     /// When it was loaded.
@@ -57,7 +59,7 @@ impl Ledger {
     /// record of the very region, or of the attesting partner, counts before one for all.
     pub fn say(&self, key: &Key, last: bool) -> Option<Status> {
         let (mut narrow, mut wide): (Option<Status>, Option<Status>) = (None, None);
-        for subject in subjects(&key.party) {
+        for subject in self.subjects(key) {
             let entries = self.entries.get(&subject).into_iter().flatten();
             for entry in entries.filter(|entry| concerns(entry, key)) {
                 let told = if is_narrow(entry, key) { &mut narrow } else { &mut wide };
@@ -73,22 +75,22 @@ impl Ledger {
         let is_all = last && self.complete.contains(&key.party.kind());
         told.or(is_all.then_some(Status::MISSING))
     }
-}
 
-/// Every way in which a record may name a party.
-fn subjects(party: &Party) -> impl Iterator<Item = Subject> {
-    let names: [Option<Subject>; 2] = match party {
-        Party::Customer(tenant) => [Some(Subject::Customer(*tenant)), None],
-        Party::Partner(ids) => [
-            ids.tenant.map(|tenant| Subject::Partner(PartnerRef::Tenant(tenant))),
-            ids.mpn.map(|mpn| Subject::Partner(PartnerRef::Mpn(mpn))),
-        ],
-        Party::Reseller(ids) => [
-            ids.tenant.map(|tenant| Subject::Reseller(PartnerRef::Tenant(tenant))),
-            ids.mpn.map(|mpn| Subject::Reseller(PartnerRef::Mpn(mpn))),
-        ],
-    };
-    names.into_iter().flatten()
+    /// Every way in which a record may name the party of a key.
+    fn subjects(&self, key: &Key) -> impl Iterator<Item = Subject> {
+        let (party, ids) = (key.party, key.party.ids());
+        // Each MPN id of a partner has a standing of its own.
+        let tenant = ids.tenant.filter(|_| key.agreement != STANDING);
+        let others = tenant.and_then(|tenant| self.mpn_ids.get(&tenant)).into_iter().flatten().copied();
+        let mpn_ids = ids.mpn.into_iter().chain(others.filter(move |other| ids.mpn != Some(*other)));
+        let names = ids.tenant.map(PartnerRef::Tenant).into_iter().chain(mpn_ids.map(PartnerRef::Mpn));
+        names.filter_map(move |name| match (party, name) {
+            (Party::Partner(_), name) => Some(Subject::Partner(name)),
+            (Party::Reseller(_), name) => Some(Subject::Reseller(name)),
+            (Party::Customer(_), PartnerRef::Tenant(tenant)) => Some(Subject::Customer(tenant)),
+            (Party::Customer(_), PartnerRef::Mpn(_)) => None,
+        })
+    }
 }
 
 fn concerns(entry: &Entry, key: &Key) -> bool {
@@ -258,7 +260,13 @@ mod tests {
             }
             entries.values_mut().for_each(normalise);
             let complete = complete.iter().copied().collect();
-            Ledger { entries, complete, loaded_at: time(loaded_at), written_at: time(written_at) }
+            Ledger {
+                entries,
+                mpn_ids: HashMap::new(),
+                complete,
+                loaded_at: time(loaded_at),
+                written_at: time(written_at),
+            }
         };
         let (new, old) = (Status::accepted(time(-9)), Status::accepted(time(-99)));
         let customers = [PartyKind::Customer];
@@ -338,6 +346,7 @@ mod tests {
                 entries.extend(narrow.map(|status| entry(status, region, attested_by)));
                 let ledger = Ledger {
                     entries: [(subject, entries)].into(),
+                    mpn_ids: HashMap::new(),
                     complete: HashSet::new(),
                     loaded_at: Timestamp::UNIX_EPOCH,
                     written_at: Timestamp::UNIX_EPOCH,

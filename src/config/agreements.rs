@@ -54,7 +54,7 @@ pub fn agreements(
                 continue;
             };
             match source(reader, name, value, folder, now, defaults) {
-                Some(Read::Ledger(ledger)) => ledgers.push(ledger),
+                Some(Read::Ledger(ledger)) => ledgers.push(*ledger),
                 Some(Read::Remote(remote)) => remotes.push(*remote),
                 None => {}
             }
@@ -139,7 +139,7 @@ fn cache_settings(section: &Section<'_>) -> cache::Settings {
 }
 
 enum Read {
-    Ledger(LedgerSource),
+    Ledger(Box<LedgerSource>),
     Remote(Box<RemoteSource>),
 }
 
@@ -156,7 +156,10 @@ fn source(
     let parse = |text: &str| TYPES.into_iter().find(|known| *known == text);
     let kind = section.require("type", |node| reader.choice(node, parse, &TYPES))?;
     let remote = match kind {
-        "file" => return ledger_source(section, name, folder, now, defaults.tenants).map(Read::Ledger),
+        "file" => {
+            let ledger = ledger_source(section, name, folder, now, defaults.tenants);
+            return ledger.map(|ledger| Read::Ledger(Box::new(ledger)));
+        }
         "http" => sources::http(section, name, folder, defaults),
         _ => sources::partner_center(section, name, folder, defaults),
     };

@@ -105,7 +105,19 @@ pub fn ledger(
     read?;
     entries.values_mut().for_each(normalise);
     let complete = complete.unwrap_or_default().into_iter().collect();
-    Some(Ledger { entries, complete, loaded_at: now, written_at: now })
+    let mut mpn_ids: HashMap<Guid, Vec<MpnId>> = HashMap::new();
+    for subject in entries.keys() {
+        let (Subject::Partner(PartnerRef::Mpn(mpn)) | Subject::Reseller(PartnerRef::Mpn(mpn))) = subject
+        else {
+            continue;
+        };
+        let Some(tenant) = tenants.get(mpn) else { continue };
+        let named = mpn_ids.entry(*tenant).or_default();
+        if !named.contains(mpn) {
+            named.push(*mpn);
+        }
+    }
+    Some(Ledger { entries, mpn_ids, complete, loaded_at: now, written_at: now })
 }
 
 /// All that a record is about: of what is the same here, a party has one status.

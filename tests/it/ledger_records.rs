@@ -7,7 +7,7 @@ use countersign::agreements::file::Ledger;
 use countersign::agreements::source::Said;
 use countersign::config::ledger::load_ledger;
 use countersign::policy::agreement::{Cloud, Key, MCA, PartnerIds, Party, Region, Scope, Status};
-use countersign::policy::id::{Guid, MpnId};
+use countersign::policy::id::{Guid, MpnId, Name};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -132,6 +132,31 @@ fn an_edit_that_contradicts_itself_keeps_the_last_good_ledger_and_new_identities
     eventually(|| stage.metric("countersign_ledger_last_reload_ok{source=\"ledger\"}") == 0.0);
 }
 
+#[test]
+fn a_record_by_one_of_several_mpn_ids_counts_for_them_all_but_for_standings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agreements.yaml");
+    for agreement in ["mpa", "standing"] {
+        for (recorded, named, is_told) in [
+            (FIRST, FIRST, true),
+            (FIRST, SECOND, agreement == "mpa"),
+            (SECOND, FIRST, agreement == "mpa"),
+            (SHOP, FIRST, true),
+            (SHOP, SECOND, true),
+            ("77", FIRST, false),
+        ] {
+            let record = format!("  - {{ reseller: \"{recorded}\", {agreement}: missing }}\n");
+            fs::write(&file, format!("agreements:\n{record}")).unwrap();
+            let ledger = load_ledger(&file, Timestamp::now(), &tenants()).unwrap();
+            let ids = PartnerIds { tenant: Guid::parse(SHOP), mpn: MpnId::parse(named) };
+            let agreement = Name::new(agreement).unwrap();
+            let key = Key { agreement, party: Party::Reseller(ids), ..key(1, false) };
+            let is_missing = matches!(ledger.say(&key, true), Said::Definite { status: Status::MISSING, .. });
+            assert_eq!(is_missing, is_told, "{agreement} by {recorded} of {named}");
+        }
+    }
+}
+
 /// One record of a small world: whose, for what, and what it says.
 #[derive(Clone, Debug)]
 struct Record {
@@ -153,8 +178,8 @@ impl Record {
     fn text(&self) -> String {
         let mut text = match self.party {
             0 => PARTY.to_owned(),
-            1 => format!("reseller: \"{}\"", [SHOP, FIRST][self.spelling]),
-            _ => format!("partner: \"{}\"", [SHOP, FIRST][self.spelling]),
+            1 => format!("reseller: \"{}\"", [SHOP, FIRST, SECOND][self.spelling]),
+            _ => format!("partner: \"{}\"", [SHOP, FIRST, SECOND][self.spelling]),
         };
         match (self.party, self.is_narrow) {
             (0, true) => text += &format!(", attested_by: {SHOP}"),
@@ -173,7 +198,7 @@ impl Record {
 fn record() -> impl Strategy<Value = Record> {
     // Mostly such as do not contradict each other.
     let status = prop_oneof![1 => 0..2usize, 4 => 2..5usize];
-    (0..3usize, 0..2usize, any::<bool>(), status).prop_map(|(party, spelling, is_narrow, status)| Record {
+    (0..3usize, 0..3usize, any::<bool>(), status).prop_map(|(party, spelling, is_narrow, status)| Record {
         party,
         spelling,
         is_narrow,

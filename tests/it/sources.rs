@@ -122,6 +122,7 @@ fn ledger(status: Option<Status>) -> Tested {
     }
     let ledger = Ledger {
         entries,
+        mpn_ids: HashMap::new(),
         complete: Default::default(),
         loaded_at: Timestamp::now(),
         written_at: Timestamp::now(),
@@ -447,6 +448,7 @@ fn a_ledger_that_names_all_of_a_kind_says_missing_only_where_nobody_else_is_aske
     let complete = [PartyKind::Customer].into_iter().collect();
     let ledger = Ledger {
         entries: HashMap::new(),
+        mpn_ids: HashMap::new(),
         complete,
         loaded_at: Timestamp::now(),
         written_at: Timestamp::now(),
