@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreements::cache::{Kept, LEARNED, Settings};
 use crate::agreements::learnt::{Learnt, Teacher};
 use crate::clock::{Moment, Now};
-use crate::extract::moment::is_future;
+use crate::extract::moment::{acceptance, is_future};
 use crate::policy::agreement::{
     Absence, Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status,
 };
@@ -213,8 +213,12 @@ impl SavedStatus {
         }
     }
 
-    fn is_dated_ahead(status: Status, now: Timestamp) -> bool {
-        matches!(status, Status::Accepted { at: Some(at), .. } if is_future(at, now))
+    /// False for an acceptance at a date that none can have.
+    fn is_plausible(status: Status, now: Timestamp) -> bool {
+        match status {
+            Status::Accepted { at: Some(at), .. } => acceptance(at, now).is_ok(),
+            _ => true,
+        }
     }
 }
 
@@ -256,14 +260,14 @@ pub fn read_lines(
                 is_young
                     && is_past(fact.asked_at)
                     && !is_future(fact.observed_at, now.wall)
-                    && !SavedStatus::is_dated_ahead(fact.status, now.wall)
+                    && SavedStatus::is_plausible(fact.status, now.wall)
                     && epoch_of(fact.source) == Some(epoch)
             }
             Saved::Learnt(_, word) => {
                 is_past(word.at.wall)
                     && is_past(word.confirmed.wall)
                     && now.age(word.confirmed) < settings.learnt
-                    && !SavedStatus::is_dated_ahead(word.status, now.wall)
+                    && SavedStatus::is_plausible(word.status, now.wall)
                     && (is_taught(word.teacher) || !word.status.is_accepted())
             }
         }
@@ -379,6 +383,7 @@ mod tests {
         };
         let dated = Status::Accepted { at: Some("2024-03-01T00:00:00.5Z".parse().unwrap()), undated: true };
         let ahead = Status::accepted("2026-06-01T13:00:00Z".parse().unwrap());
+        let unset = Status::accepted("0001-01-01T00:00:00Z".parse().unwrap());
         let wrong_region = Status::Missing(Absence::WrongRegion);
         let shared = Key { scope: Scope::None, ..customer(9) };
         let good = [
@@ -398,6 +403,7 @@ mod tests {
             answer(customer(7), Status::UNDATED, -1, "center", 7),
             answer(customer(7), Status::MISSING, -1, "center", 7),
             answer(customer(7), ahead, 1, "center", 7),
+            answer(customer(7), unset, 1, "center", 7),
             word(shared, Status::UNDATED, (5, 5), 4, None),
             word(shared, Status::UNDATED, (181, 180), 3, None),
             word(shared, Status::UNDATED, (-1, -1), 3, None),

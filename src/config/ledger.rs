@@ -65,10 +65,17 @@ pub fn load_ledger(path: &Path, now: Timestamp, tenants: &HashMap<MpnId, Guid>) 
 }
 
 /// When a file was written or came to its place, whichever is later, as far as can be told; never ahead of now. Its own
-/// word (mtime) may be as old as whoever copied it likes; the file system's (ctime) is not.
+/// word (mtime) may be as old as whoever copied it likes; the file system's (ctime) is not. A link may be younger than what
+/// it points at.
 fn written_at(path: &Path, now: Timestamp) -> Timestamp {
-    let Ok(metadata) = std::fs::metadata(path) else { return now };
-    let times = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
+    let (Ok(metadata), Ok(link)) = (std::fs::metadata(path), std::fs::symlink_metadata(path)) else {
+        return now;
+    };
+    let times = [
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (metadata.ctime(), metadata.ctime_nsec()),
+        (link.ctime(), link.ctime_nsec()),
+    ];
     let times = times.into_iter().filter_map(|(seconds, parts)| Timestamp::new(seconds, parts as i32).ok());
     times.max().map_or(now, |written| written.min(now))
 }

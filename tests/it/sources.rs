@@ -235,13 +235,14 @@ fn what_a_source_was_told_it_says_of_that_key_and_of_no_other() {
             let before = Timestamp::now() - jiff::SignedDuration::from_secs(60);
             for key in &keys {
                 let said = ask(&tested, &question(*key));
-                let Said::Definite { status, observed_at } = said else {
+                let Said::Definite { status, observed } = said else {
                     panic!("{} of {key:?}: {said:?}", tested.kind)
                 };
                 // Partner Center does not tell when a partner signed.
                 let dated = tested.kind != "partner_center" || key.agreement == MCA;
                 let expected = if told.is_accepted() && !dated { Status::UNDATED } else { told };
                 assert_eq!(status, expected, "{} of {key:?}", tested.kind);
+                let observed_at = observed.wall;
                 assert!(observed_at > before && observed_at <= Timestamp::now(), "{observed_at}");
             }
             for (row, key) in others() {
