@@ -17,16 +17,16 @@ use crate::stage::{BLOCKED, LEDGER, Stage, eventually};
 
 const ADMIN: (&str, &str) = ("Countersign-Admin", "1");
 const DATE: &str = "2024-05-13T00:00:00Z";
-/// The rules of customers let pass what is unknown.
+/// Rules that forward an order while the customer's agreement is unknown.
 const LENIENT: &str = "policy: { rules: [{ name: customer-mca, on_unknown: allow }, \
                        { name: customer-mca-renewed, on_unknown: allow }] }\n";
-/// The only rule of customers that asks for a date is left out.
+/// Rules of which none asks for the date of a customer's acceptance.
 const UNDATED_DOES: &str = "policy: { rules: [{ name: customer-mca-renewed, mode: off }] }\n";
-/// An acceptance without a date says nothing to the rule of customers.
+/// A rule to which an acceptance without a date is unknown.
 const DATED: &str = "policy: { rules: [{ name: dated, when: { class: [purchase] }, requires: { agreement: mca, \
                      of: customer, accepted_since: 2023-04-01T00:00:00Z, undated: unknown } }] }\n";
 
-/// A gateway that asks nobody but its ledger.
+/// A gateway whose only source is its ledger.
 fn ledger_only(cache: &str, extra: &str) -> Stage {
     Stage::edited(extra, |text, _| {
         text.replace("customer: [ledger]\n", &format!("customer: [ledger]\n  cache: {{ {cache} }}\n"))
@@ -38,20 +38,20 @@ fn attest(stage: &Stage, customer: &str, body: &Value) -> Answer {
     stage.send("POST", &path, &[], body.to_string().as_bytes())
 }
 
-/// Has the gateway learn from a passing attestation that a customer has accepted, of whom Partner Center knows nothing.
+/// Sends an attestation through the gateway, then removes it from Partner Center: only the gateway knows of it.
 fn teach(stage: &Stage, customer: &str) {
     assert_eq!(attest(stage, customer, &counting(DATE)).status, 201, "{customer}");
     withdraw(stage, customer);
     assert_eq!(said(&stage.order(customer, &[])), is(201, ""), "{customer}: it was learnt");
 }
 
-/// Partner Center knows of no acceptance of a customer any more.
+/// Removes every acceptance of a customer from Partner Center.
 fn withdraw(stage: &Stage, customer: &str) {
     stage.standin.set_direct(customer, false);
     stage.standin.set_attestations(customer, Vec::new());
 }
 
-/// Partner Center refuses questions about a customer. It is not taken for broken.
+/// Answers questions about a customer with 403, which fails them but does not open the circuit breaker.
 fn refuse(stage: &Stage, customer: &str) {
     stage.standin.fault("GET", &format!("{customer}/"), "status=403", None);
 }
@@ -72,7 +72,8 @@ fn reconfigure(stage: &mut Stage, restarts: bool, edit: impl FnOnce(&str) -> Str
     }
 }
 
-/// A revocation of a customer as `cp -p`, an archive or a layer of an image brings it.
+/// Replaces the ledger by one that revokes an acceptance and keeps an old modification time, as `cp -p`, `tar` and image
+/// layers do.
 fn place_old(stage: &Stage, ledger: &str, customer: &str) {
     let revoked = format!("{ledger}  - {{ customer: {customer}, mca: missing }}\n");
     stage.place("agreements.yaml", &revoked, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)));
@@ -123,10 +124,10 @@ fn what_was_learnt_is_unknown_again_after_its_time_where_nobody_can_be_asked() {
             true
         }
     });
-    // A tenth less, as with other times: what was learnt together does not end together.
+    // Lifetimes end up to a tenth early, so that facts learnt together are not looked up together.
     assert!(started.elapsed() >= Duration::from_millis(1800), "{:?}", started.elapsed());
     assert_eq!(said(&stage.order(&party, &[])), is(409, "agreement_unrecorded"));
-    // Learnt once more, it counts once more.
+    // A second attestation counts again.
     teach(&stage, &party);
 }
 
@@ -166,7 +167,7 @@ fn a_source_that_does_not_know_the_party_ends_nothing_that_was_learnt() {
     let party = unsigned(1);
     teach(&stage, &party);
     let mut asked = 0;
-    // It is asked again and again, and says nothing: 404.
+    // Each question is answered 404, which says nothing of the party.
     eventually(|| {
         assert_eq!(said(&stage.order(&party, &[])), is(201, ""), "asked {asked} times");
         asked += shop_asked(&stage);
@@ -174,7 +175,7 @@ fn a_source_that_does_not_know_the_party_ends_nothing_that_was_learnt() {
     });
 }
 
-/// A second upstream takes the place of the first one.
+/// An edit that replaces `upstream.url` by the address of a second stand-in.
 fn at_another(standin: &Standin, stage: &Stage) -> impl Fn(&str) -> String + use<> {
     let (old, new) = (format!("url: {},", stage.standin.url()), format!("url: {},", standin.url()));
     move |text| text.replacen(&old, &new, 1)
@@ -220,10 +221,10 @@ fn a_configuration_that_changes_elsewhere_leaves_what_was_learnt() {
     }
 }
 
-/// Another template than that of the agreement.
+/// The template of the agreement's predecessor.
 const SECOND: &str = "998b88de-aa99-4388-a42c-1b3517d49490";
 
-/// The rule by which attestations teach, with these templates.
+/// A `learns` rule for attestations with these templates.
 fn learns(templates: &[&str]) -> String {
     format!(
         "policy: {{ operations: [{{ name: agreement.attest, learns: {{ agreement: mca, by: attestation, when: \
@@ -255,7 +256,7 @@ fn what_a_rule_taught_holds_as_long_as_the_rule_would_teach_it() {
     }
 }
 
-/// A gateway that asks an endpoint of the operator's own about customers.
+/// A gateway whose only source for customers is of `type: http`.
 fn shop(cache: &str) -> Stage {
     Stage::edited("", |text, folder| {
         std::fs::write(folder.join("secret"), "first").unwrap();
@@ -270,7 +271,7 @@ fn shop(cache: &str) -> Stage {
     })
 }
 
-/// How often it was asked since the last time.
+/// Questions to the `http` source since the last call.
 fn shop_asked(stage: &Stage) -> usize {
     stage.standin.recorded().iter().filter(|request| request.target.starts_with("/v1/shop/")).count()
 }
@@ -287,7 +288,7 @@ fn an_endpoint_that_is_asked_with_another_plain_header_is_another_one() {
         assert_eq!(said(&stage.order(&party, &[])), is(201, ""));
         assert_eq!(shop_asked(&stage), 1);
         says(&stage, false);
-        // A secret that is rotated is no other endpoint.
+        // The value of a secret header does not identify a source: secrets are rotated.
         std::fs::write(stage.path("secret"), "second").unwrap();
         reconfigure(&mut stage, restarts, |text| {
             text.replace("response_timeout: 2s", "response_timeout: 3s")
@@ -300,7 +301,7 @@ fn an_endpoint_that_is_asked_with_another_plain_header_is_another_one() {
     }
 }
 
-/// Orders for a customer are denied for not knowing, and not forwarded.
+/// Asserts that orders for a customer are denied as unknown and not forwarded.
 fn assert_withheld(stage: &Stage, customer: &str, row: &str) {
     let before = stage.standin.count("orders");
     for _ in 0..3 {
@@ -328,7 +329,7 @@ fn what_is_known_to_be_missing_stays_so_beside_a_hint() {
     let party = unsigned(1);
     assert_eq!(said(&stage.order(&party, &[])), is(403, "agreement_missing"));
     refuse(&stage, &party);
-    // It tells that something was accepted, but not that it was this.
+    // An attestation of another agreement is only a hint.
     let body = attestation("MicrosoftCloudAgreement", SECOND, DATE);
     assert_eq!(attest(&stage, &party, &body).status, 201);
     assert_withheld(&stage, &party, "known to be missing, hinted at, and then not to be asked");
@@ -345,7 +346,7 @@ fn what_is_known_to_be_missing_is_so_after_a_restart_into_an_outage() {
     stage.restart();
     assert_withheld(&stage, &missing, "saved as missing");
     assert_eq!(said(&stage.order(&nobody, &[])), is(201, ""), "nothing was ever known of it");
-    // By itself it denies nothing: it is asked again.
+    // A saved "missing" is asked for again before it denies.
     stage.standin.clear_faults();
     stage.standin.set_direct(&missing, true);
     eventually(|| said(&stage.order(&missing, &[])) == is(201, ""));
@@ -361,7 +362,7 @@ fn who_meets_a_source_that_says_to_wait_is_not_let_through() {
     }
 }
 
-/// Dates that programs write where there is none.
+/// Default values of date types, which programs send for a date that was never set.
 const UNSET: [&str; 6] = [
     "0001-01-01T00:00:00",
     "0001-01-01T00:00:00Z",
@@ -380,12 +381,12 @@ fn a_date_that_was_never_set_is_unclear() {
             let party = unsigned(number);
             stage.standin.set_attestations(&party, vec![counting(date)]);
             assert_unknown(&stage.order(&party, &[]), &row);
-            // One with a date counts beside it.
+            // Another attestation with a real date counts.
             let party = unsigned(100 + number);
             stage.standin.set_attestations(&party, vec![counting(date), counting(DATE)]);
             assert_eq!(said(&stage.order(&party, &[])), is(201, ""), "{row}");
         }
-        // Nor is it learnt from an attestation that passes.
+        // A passing attestation with such a date teaches nothing.
         let party = unsigned(1000);
         assert_eq!(attest(&stage, &party, &counting(UNSET[0])).status, 201);
         assert_unknown(&stage.order(&party, &[]), extra);
@@ -443,7 +444,7 @@ fn a_refresh_by_hand_asks_at_once() {
 #[test]
 fn an_answer_that_was_asked_for_before_its_party_was_forgotten_is_dropped() {
     let stage = center(PLENTY, "deadline: 15s, recheck_after: 1ms");
-    // The question is one by hand about a known party, or that of an order for an unknown one.
+    // The held question is a refresh by hand of a known party, then an order for an unknown one.
     for (number, is_known) in [(1, true), (2, false)] {
         let party = customer(number);
         if is_known {
@@ -469,7 +470,7 @@ fn an_answer_that_was_asked_for_before_its_party_was_forgotten_is_dropped() {
     }
 }
 
-/// Waits until the ledger, which was written just before the start, was read once more: that asks sources anew.
+/// Waits for the second reading of a ledger that was written just before the start: it makes the gateway ask sources again.
 fn settle(stage: &Stage) {
     let name = "countersign_ledger_reloads_total{outcome=\"ok\",source=\"ledger\"}";
     eventually(|| stage.metric(name) >= 2.0);
@@ -520,7 +521,7 @@ fn today_without_a_zone_counts_wherever_it_was_written() {
             stage.standin.set_attestations(&party, vec![counting(&date)]);
             let expected = is(expected.0, expected.1);
             assert_eq!(said(&stage.order(&party, &[])), expected, "{date}, {extra}");
-            // The same where the partner attests it just now.
+            // The date is judged in the same way when the attestation passes through the gateway.
             let party = unsigned(100 + number);
             assert_eq!(attest(&stage, &party, &counting(&date)).status, 201);
             stage.standin.set_attestations(&party, vec![counting(&date)]);

@@ -29,7 +29,7 @@ pub fn center_with(source: &str, cache: &str, extra: &str, edit: impl Fn(String)
     Stage::edited(extra, |text, folder| edit(asks_center(&text, folder, source, cache)))
 }
 
-/// Such a gateway, which does not run yet.
+/// The same stage without a started gateway.
 pub fn unstarted_center(source: &str, cache: &str, extra: &str, edit: impl Fn(String) -> String) -> Stage {
     Stage::unstarted(ISSUERS, extra, |text, folder| edit(asks_center(&text, folder, source, cache)))
 }

@@ -575,7 +575,12 @@ impl World {
             })
             .filter(|word| match self.ledger.says(&of) {
                 // Behind the center, whose word it stands for, a ledger is not asked.
-                _ if self.order == 2 && self.now.age(word.at) < settings.accepted => true,
+                _ if self.order == 2
+                    && self.now.age(word.at) < settings.accepted
+                    && !self.was_asked(of, word) =>
+                {
+                    true
+                }
                 Said::Definite { status: Status::Missing(_), observed } if self.order < 3 => {
                     word.at.uptime > observed.uptime
                 }
@@ -608,6 +613,13 @@ impl World {
         let nothing = given.iter().filter(|(key, _)| *key == of).any(|(_, given)| said_nothing(given));
         let _ = last;
         !nothing
+    }
+
+    /// Whether the center was asked about a key since a word was learnt, and had nothing to say.
+    fn was_asked(&self, of: Key, word: &Learning) -> bool {
+        let given = self.center.given.lock().unwrap();
+        let since = |given: &Given| given.at.uptime > word.at.uptime && given.said == Said::Nothing;
+        given.iter().any(|(key, given)| *key == of && since(given))
     }
 
     /// Whether a word in force accepts.

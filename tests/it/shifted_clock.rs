@@ -1,4 +1,4 @@
-//! A machine that sleeps, and clocks that are set: the real program with wall and boot clocks that a test moves.
+//! Shifted clocks: the real program on a machine that sleeps, or whose wall clock is set.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -18,9 +18,9 @@ use crate::center::{
 use crate::http::{Answer, Connection, request};
 use crate::stage::{PARTNER, Stage, eventually, order, orders};
 
-/// A library that is loaded before libc. Its clocks are those of the kernel, but for as many seconds as a file says: one
-/// number for the wall clock, one for the clock that goes on while a machine sleeps. CLOCK_MONOTONIC stands still then, and
-/// is what it is.
+/// A library that is loaded before libc and overrides `clock_gettime`. It adds the seconds in a mapped file to CLOCK_REALTIME
+/// (the first number) and CLOCK_BOOTTIME (the second). CLOCK_MONOTONIC, which stands still while a machine sleeps, is left as
+/// it is.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -54,7 +54,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 "#;
 
-/// How far clocks are from those of the machine that the test runs on.
+/// The difference of a process's clocks from those of the machine that runs the test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shift {
     pub wall: SignedDuration,
@@ -62,13 +62,13 @@ pub struct Shift {
 }
 
 impl Shift {
-    /// So long ago everything was as it is, and the machine has slept since.
+    /// The machine has slept for that long.
     pub const fn slept(time: SignedDuration) -> Shift {
         Shift { wall: time, boot: time }
     }
 }
 
-/// The program in a process of its own, before a stand-in, with clocks that the test sets. It ends when it is dropped.
+/// A running program with shifted clocks, and the stand-in behind it. It ends when it is dropped.
 pub struct Process {
     pub stage: Stage,
     shifts: File,
@@ -83,7 +83,7 @@ struct Running {
 }
 
 impl Process {
-    /// Starts the program with the files of a stage whose own gateway does not run; its clocks go right.
+    /// Starts the program with the files of a stage whose gateway does not run. Its clocks are not shifted yet.
     pub fn start(stage: Stage) -> Process {
         let shifts = File::create(stage.path("shifts")).unwrap();
         let mut process = Process { stage, shifts, shift: Shift::default(), running: None };
@@ -115,13 +115,13 @@ impl Process {
             log += &line;
             log.push('\n');
         };
-        // Nobody reads the rest, but a full pipe would lose its newest lines.
+        // The pipe is read to its end, because a full one would stop the log.
         std::thread::spawn(move || lines.for_each(drop));
         self.running = Some(Running { child, address, admin });
         eventually(|| self.admin_request("GET", "/readyz", &[]).status == 200);
     }
 
-    /// Has it end as a service manager does, so that it saves what it knows, and starts it again.
+    /// Ends the program with SIGTERM, so that it drains and saves facts, and starts it again.
     pub fn restart(&mut self) {
         let Running { mut child, .. } = self.running.take().expect("it runs");
         let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
@@ -129,20 +129,20 @@ impl Process {
         self.begin();
     }
 
-    /// Sets its clocks.
+    /// Shifts its clocks.
     pub fn shift(&mut self, shift: Shift) {
         let seconds = [shift.wall, shift.boot].map(|by| by.as_secs().to_ne_bytes());
         self.shifts.write_all_at(seconds.as_flattened(), 0).unwrap();
         self.shift = shift;
     }
 
-    /// Lets the machine sleep for some time beside what was set before.
+    /// Adds time to both clocks, as if the machine slept.
     pub fn sleep(&mut self, time: SignedDuration) {
         let Shift { wall, boot } = self.shift;
         self.shift(Shift { wall: wall + time, boot: boot + time });
     }
 
-    /// Puts another ledger in its place and in force, written now by the wall clock of the program.
+    /// Puts a ledger with further records in force. Its modification time is now by the program's wall clock.
     pub fn record(&self, records: &str) {
         let now = SystemTime::now();
         let modified = match self.shift.wall.is_negative() {
@@ -155,7 +155,7 @@ impl Process {
         assert_eq!(answer.status, 200, "{records}: {answer:?}");
     }
 
-    /// Sends one request on a connection of its own, as an agent whose token outlives every shift.
+    /// Sends one request on a connection of its own. The token of the agent outlives every shift.
     pub fn send(
         &self,
         partner: &str,
@@ -213,7 +213,7 @@ fn shim() -> &'static Path {
         let output = cc.expect("a C compiler named `cc`, which tests with shifted clocks need");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         std::fs::remove_file(source).unwrap();
-        // In one step, over that of an earlier run: other test processes may load it now.
+        // The file is replaced in one step, because another test process may load it now.
         let library = folder.join("clock.so");
         std::fs::rename(built, &library).unwrap();
         library
@@ -226,12 +226,12 @@ const fn hours(hours: i64) -> SignedDuration {
 
 const SLEPT: Shift = Shift::slept(hours(72));
 
-/// A gateway that believes an acceptance for 12 hours, and for one more while it can not ask: as the defaults are.
+/// A gateway with Partner Center as its source and the default lifetimes of acceptances.
 fn process() -> Process {
     Process::start(unstarted_center(PLENTY, "accepted: 12h, stale: 1h, file: facts.jsonl", "", |text| text))
 }
 
-/// Microsoft knows of no acceptance of a customer any more.
+/// Removes every acceptance of a customer from Partner Center.
 fn withdraw(process: &Process, customer: &str) {
     process.stage.standin.set_direct(customer, false);
     process.stage.standin.set_attestations(customer, Vec::new());
@@ -253,12 +253,12 @@ fn the_wall_clock_of_the_program_is_the_one_that_is_set() {
     assert_eq!(order(&process), is(201, ""));
 }
 
-/// Ways in which three days pass for an acceptance that was learnt before them.
+/// Shifts after which an acceptance is three days old.
 const THREE_DAYS: [(&str, Shift); 4] = [
     ("it slept", SLEPT),
     ("it slept, and its wall clock was set back to where it was", Shift { wall: hours(0), ..SLEPT }),
     ("it slept, and its wall clock was set back to before", Shift { wall: hours(-2), ..SLEPT }),
-    // A virtual machine that is suspended notices nothing itself: its wall clock is set by time servers.
+    // A suspended virtual machine does not count the time itself: its wall clock is set by a time server afterwards.
     ("it was suspended by its host", Shift { boot: hours(0), ..SLEPT }),
 ];
 

@@ -83,7 +83,7 @@ impl Stage {
         stage
     }
 
-    /// A stage whose gateway does not run yet: everything that one needs.
+    /// A stage whose gateway is not started: its stand-in, its key and its files.
     pub fn unstarted(issuers: &str, extra: &str, edit: impl Fn(String, &Path) -> String) -> Stage {
         let standin = Standin::start(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let issuer = Issuer::fresh(IssuerAlgorithm::Es256, "k1");
@@ -119,12 +119,12 @@ impl Stage {
         self.folder.path().join(name)
     }
 
-    /// Puts a file in its place in one step. Its inode changed later than everything before this call; its modification
-    /// time is the given one, or as late.
+    /// Replaces a file in one step. Its change time is later than the time of this call; so is its modification time, unless
+    /// one is given.
     pub fn place(&self, name: &str, text: &str, modified: Option<SystemTime>) {
         let (before, beside) = (SystemTime::now(), self.path("placed"));
         loop {
-            // The clock of file times ticks more coarsely: written at once, a file can be dated before this call.
+            // File times come from a coarser clock: a file written at once can have a time before this call.
             std::fs::write(&beside, text).unwrap();
             if std::fs::metadata(&beside).unwrap().modified().unwrap() > before {
                 break;
