@@ -87,6 +87,12 @@ impl Flights {
         Waiter { landing: receiver, joined: false }
     }
 
+    /// What is asked now.
+    pub fn keys(&self) -> Vec<Key> {
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.keys().map(|(key, ..)| *key).collect()
+    }
+
     /// How many are under way.
     pub fn len(&self) -> usize {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()

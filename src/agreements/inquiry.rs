@@ -93,6 +93,7 @@ impl Inquiry {
         let Some(last) = words.last() else { return };
         let next = match outlook {
             Outlook::Holds => return,
+            Outlook::Alone => Some(Learnt { is_alone: true, ..last }),
             Outlook::Confirmed => Some(Learnt { confirmed: self.now.moment(), ..last }),
             // What every partner shares goes on for the others.
             Outlook::Ended => words.shared.is_some().then(|| Learnt::ended(self.now, last.teacher)),

@@ -74,6 +74,8 @@ pub struct Learnt {
     pub teacher: Teacher,
     /// The epoch of the remote source that it stands for; zero for none. Under other terms that source may say otherwise.
     pub terms: u64,
+    /// True once that source was asked, and had nothing to say of the party: then it stands for nobody.
+    pub is_alone: bool,
     /// The acceptance that the upstream has contradicted since. An answer that only repeats it teaches nothing.
     pub refused: Option<Status>,
 }
@@ -81,7 +83,8 @@ pub struct Learnt {
 impl Learnt {
     /// A word learnt now.
     pub fn new(status: Status, now: Now, teacher: Teacher, terms: u64) -> Learnt {
-        Learnt { status, at: now.moment(), confirmed: now.moment(), teacher, terms, refused: None }
+        let at = now.moment();
+        Learnt { status, at, confirmed: at, teacher, terms, is_alone: false, refused: None }
     }
 
     /// A later word has ended now what was learnt.
@@ -137,6 +140,7 @@ impl LearntWords {
     ) {
         self.words.entry(key).and_compute_with(|known| {
             let known = known.map(|known| *known.value()).filter(|known| holds(known));
+            let word = Learnt { is_alone: known.is_some_and(|known| known.is_alone), ..word };
             Op::Put(match known {
                 Some(known) if known.at.uptime > word.at.uptime => known.over(word),
                 Some(known) if !is_enough(word.status) => word.over(known),

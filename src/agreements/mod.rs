@@ -462,6 +462,12 @@ impl Agreements {
         landed.ok().flatten()
     }
 
+    /// The keys of an agreement of a party that are asked for now.
+    pub fn under_way(&self, agreement: Agreement, id: PartnerRef) -> Vec<Key> {
+        let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
+        self.flights.keys().into_iter().filter(is_it).collect()
+    }
+
     /// Forgets what is kept and learnt under a key: the next request asks. An answer that was asked for before is dropped.
     pub fn forget(&self, asking: &Asking<'_>, key: &Key) {
         self.forgets.fetch_add(1, Ordering::AcqRel);
@@ -500,7 +506,9 @@ impl Agreements {
                 !was_asked && !says_more && known.doubted.is_none() && asked.uptime >= known.asked.uptime
             };
             let doubt_settled = known.and_then(|known| known.doubt_settled);
-            known.is_none_or(gives_way).then_some(Kept { epoch, doubt_settled, ..kept })
+            // An absence from elsewhere denies nothing: it is asked for again before its first use.
+            let doubted = (!fact.status.is_accepted()).then_some(asking.now.uptime);
+            known.is_none_or(gives_way).then_some(Kept { epoch, doubt_settled, doubted, ..kept })
         });
         if taken {
             self.changed();

@@ -93,6 +93,8 @@ pub enum Outlook {
     Holds,
     /// A source that is asked in its place has told of an acceptance too.
     Confirmed,
+    /// The source that is asked in its place has nothing to say of the party.
+    Alone,
     /// A later word has ended it.
     Ended,
 }
@@ -157,7 +159,7 @@ impl Weighing {
                 && (word.by.name, word.by.epoch) == (source.name, source.epoch);
             (is_said && is_enough(word.status)).then_some(word)
         });
-        let learnt = self.learnt.filter(|learnt| learnt.terms == source.epoch);
+        let learnt = self.learnt.filter(|learnt| learnt.terms == source.epoch && !learnt.is_alone);
         let learnt = learnt.map(|learnt| Word::of_learnt(&learnt));
         let learnt = learnt.filter(|word| {
             self.now.age(word.asked) < self.settings.accepted && self.demand.is_met_by(word.status)
@@ -177,7 +179,12 @@ impl Weighing {
     pub fn take(&mut self, by: Speaker, said: Said) -> bool {
         let word = |status, observed| Word { status, observed, asked: self.now.moment(), by };
         match said {
-            Said::Nothing => false,
+            Said::Nothing => {
+                if self.learnt.is_some() && !by.is_local {
+                    self.outlook = Outlook::Alone;
+                }
+                false
+            }
             Said::Failed(why) => {
                 self.fail(why);
                 false

@@ -54,6 +54,8 @@ struct Line {
     terms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmed_at: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_alone: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<SavedStatus>,
 }
@@ -187,6 +189,7 @@ fn line(saved: &Saved) -> Option<Line> {
         epoch,
         terms: learnt.map(|word| word.terms),
         confirmed_at: learnt.map(|word| word.confirmed.wall.to_string()),
+        is_alone: learnt.is_some_and(|word| word.is_alone),
         refused: learnt.and_then(|word| word.refused).and_then(SavedStatus::of),
     })
 }
@@ -317,10 +320,11 @@ fn saved(line: &Line, now: Now) -> Option<Saved> {
     match (source == LEARNED, confirmed_at, line.terms) {
         (true, Some(confirmed_at), Some(terms)) => {
             let (at, confirmed) = (now.at_wall(asked_at), now.at_wall(confirmed_at));
-            let teacher = Teacher(line.epoch);
-            Some(Saved::Learnt(key, Learnt { status, at, confirmed, teacher, terms, refused }))
+            let (teacher, is_alone) = (Teacher(line.epoch), line.is_alone);
+            let word = Learnt { status, at, confirmed, teacher, terms, is_alone, refused };
+            Some(Saved::Learnt(key, word))
         }
-        (false, None, None) if refused.is_none() => {
+        (false, None, None) if refused.is_none() && !line.is_alone => {
             let observed_at = line.observed_at.parse().ok()?;
             Some(Saved::Answer(key, Fact { status, observed_at, asked_at, source }, line.epoch))
         }
@@ -379,7 +383,18 @@ mod tests {
         };
         let word = |key, status, (at, confirmed), teacher, refused| {
             let (at, confirmed) = (now.at_wall(ago(at)), now.at_wall(ago(confirmed)));
-            Saved::Learnt(key, Learnt { status, at, confirmed, teacher: Teacher(teacher), terms: 7, refused })
+            Saved::Learnt(
+                key,
+                Learnt {
+                    status,
+                    at,
+                    confirmed,
+                    teacher: Teacher(teacher),
+                    terms: 7,
+                    is_alone: teacher == 3,
+                    refused,
+                },
+            )
         };
         let dated = Status::Accepted { at: Some("2024-03-01T00:00:00.5Z".parse().unwrap()), undated: true };
         let ahead = Status::accepted("2026-06-01T13:00:00Z".parse().unwrap());

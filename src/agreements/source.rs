@@ -176,7 +176,8 @@ impl Sources {
             let last = at + 1 == sources.len();
             let (name, epoch, is_local) = (source.name(), source.epoch(), source.is_local());
             let speaker = Speaker { name, epoch, is_local };
-            let is_settled = match weighing.instead_of(speaker) {
+            let instead = weighing.instead_of(speaker).filter(|_| source.may_say(key));
+            let is_settled = match instead {
                 Some(word) => weighing.take_instead(word),
                 None => {
                     let question = Question { key: *key, demand, last, asker, patience };

@@ -29,6 +29,12 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         let snapshot = shared.snapshot();
         let now = Now::read();
         let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
+        if facts.act == Act::Forget {
+            // What is asked for now comes too late.
+            for key in shared.agreements.under_way(facts.agreement, facts.party) {
+                shared.agreements.forget(&asking, &key);
+            }
+        }
         for (key, kept) in &mut found {
             match facts.act {
                 Act::Show => {}

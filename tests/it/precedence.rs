@@ -111,7 +111,13 @@ const OPEN: &[Row] = &[
     row(LC, LENIENT, "ledger 2019, center fails", "503", "asks"),
     row(LC, LENIENT, "ledger missing, center fails", "403 missing", "asks nobody"),
     row(LC, SHIPPED, "ledger nothing, center fails, order 503, recover, center 2024", "201", "asks"),
-    row(LC, SHIPPED, "ledger 2019, center fails, order 503, recover, center missing", "403 old", "asks"),
+    row(
+        LC,
+        SHIPPED,
+        "ledger 2019, center fails, order 503, recover, center missing, later 2s",
+        "403 old",
+        "asks",
+    ),
     row(CL, SHIPPED, "ledger 2024, center fails", "201", "asks"),
     row(CL, SHIPPED, "ledger undated, center fails", "201", "asks"),
     row(CL, SHIPPED, "ledger not_applicable, center fails", "201", "asks"),
@@ -128,7 +134,7 @@ const OPEN: &[Row] = &[
     row(
         CL,
         SHIPPED,
-        "ledger missing, center fails, order 503, recover, center missing",
+        "ledger missing, center fails, order 503, recover, center missing, later 2s",
         "403 missing",
         "asks",
     ),
