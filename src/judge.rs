@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::agreements::cache::Settings;
 use crate::agreements::file::Ledger;
 use crate::agreements::inquiry::Wanted;
-use crate::agreements::precedence::{Speaker, Weighing};
+use crate::agreements::precedence::{InForce, Speaker, Weighing};
 use crate::agreements::source::Said;
 use crate::clock::Now;
 use crate::extract::{self, Refusal, Sent};
@@ -146,6 +146,6 @@ fn answer(demands: &[(Agreement, PartyKind, Demand)], known: &Known, need: &Need
             break;
         }
     }
-    let (kept, _) = weighing.conclude(&need.key, 0, None, false);
+    let (kept, _) = weighing.conclude(&need.key, 0, None, &InForce::default());
     kept.answer
 }

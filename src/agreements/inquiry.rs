@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, Settings};
-use crate::agreements::learnt::{Learnt, LearntWords};
-use crate::agreements::precedence::{Outlook, Weighing};
+use crate::agreements::precedence::Weighing;
 use crate::agreements::source::Sources;
+use crate::agreements::words::{LearntWords, Words};
 use crate::clock::Now;
-use crate::policy::agreement::{Failure, Key, Party, Scope};
+use crate::policy::agreement::{Failure, Key};
 use crate::policy::id::Guid;
 
 /// The longest that a question waits for its turn: what one caller waits for, others wait behind.
@@ -60,16 +60,15 @@ impl Inquiry {
         let weighing = Weighing::new(self.settings, self.sources.demand(&self.key), self.wanted, self.now);
         let stands = before.is_some_and(|before| self.sources.stands(&before, &self.key));
         let terms = self.sources.terms(self.key.party.kind());
-        let weighing = weighing.knowing(before, stands, words.last(), terms);
+        let weighing = weighing.knowing(before, stands, words.in_force(), terms);
         // Half of it: an answer has to come before whoever asked gives up.
         let patience = (self.settings.deadline / 2).min(PATIENCE_MAX);
         let weighing = self.sources.ask(&self.key, self.asker, patience, weighing).await;
         // As it is now: it may have been doubted meanwhile.
         let known = self.cache.get(&self.key).filter(|known| self.sources.stands(known, &self.key));
         let words_now = Words::about(&self.key, &self.learnt, &self.sources, &self.settings, self.now);
-        let (kept, outlook) =
-            weighing.conclude(&self.key, self.generation, known, words_now.last().is_some());
-        self.follow(&words, outlook);
+        let (kept, outlooks) = weighing.conclude(&self.key, self.generation, known, &words_now.in_force());
+        words.follow(&self.key, &self.learnt, outlooks, self.now);
         let doubt_settled = match before {
             Some(before) if before.doubted.is_some() && kept.answer.failure.is_none() => {
                 Some(self.now.uptime)
@@ -86,19 +85,6 @@ impl Inquiry {
             .get(&self.key)
             .filter(|newest| newest.weighed > kept.weighed && newest.doubted.is_none());
         newest.unwrap_or(kept)
-    }
-
-    /// Does with what was learnt as the question came out, unless more was learnt meanwhile.
-    fn follow(&self, words: &Words, outlook: Outlook) {
-        let Some(last) = words.last() else { return };
-        let next = match outlook {
-            Outlook::Holds => return,
-            Outlook::Alone => Some(Learnt { is_alone: true, ..last }),
-            Outlook::Confirmed => Some(Learnt { confirmed: self.now.moment(), ..last }),
-            // What every partner shares goes on for the others.
-            Outlook::Ended => words.shared.is_some().then(|| Learnt::ended(self.now, last.teacher)),
-        };
-        self.learnt.replace(self.key, words.own, next);
     }
 
     /// Whether an answer is kept. A failure is only beside what it stands in for, so that names nobody has drive out
@@ -118,41 +104,4 @@ impl Inquiry {
             && kept.answer.last.is_some()
             && !self.cache.get(&self.key).is_some_and(still_answers)
     }
-}
-
-/// The words about a key that passing answers taught and whose teachers are still in force.
-#[derive(Clone, Copy, Debug)]
-pub struct Words {
-    /// The word about the key itself.
-    own: Option<Learnt>,
-    /// The word that counts for every partner.
-    shared: Option<Learnt>,
-}
-
-impl Words {
-    /// Looks them up.
-    pub fn about(key: &Key, learnt: &LearntWords, sources: &Sources, settings: &Settings, now: Now) -> Words {
-        let of = |key: Key| {
-            let word = learnt.get(&key, now, settings.learnt)?;
-            (sources.is_taught_by(word.teacher) || !word.status.is_accepted()).then_some(word)
-        };
-        let shared = everyones(key).and_then(of).filter(|word| word.status.is_accepted());
-        Words { own: of(*key), shared }
-    }
-
-    /// What both amount to: a later word about the key itself may have ended what counts for every partner.
-    pub fn last(&self) -> Option<Learnt> {
-        let joined = match (self.own, self.shared) {
-            (Some(own), Some(shared)) if shared.at.uptime > own.at.uptime => Some(shared.over(own)),
-            (Some(own), Some(shared)) => Some(own.over(shared)),
-            (own, shared) => own.or(shared),
-        };
-        joined.filter(|word| word.status.is_accepted())
-    }
-}
-
-/// The key under which an acceptance is kept that counts for every partner: a direct one follows the customer.
-pub fn everyones(key: &Key) -> Option<Key> {
-    let is_billed = matches!((key.party, key.scope), (Party::Customer(_), Scope::Billing(_)));
-    is_billed.then_some(Key { scope: Scope::None, ..*key })
 }

@@ -1,14 +1,10 @@
 //! Acceptances learnt from passing answers of the upstream, each with the upstream and the rule that taught it.
 
-use std::time::Duration;
-
 use aws_lc_rs::digest;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use jiff::Timestamp;
 
 use crate::clock::{Moment, Now};
-use crate::policy::agreement::{Key, Status};
+use crate::policy::agreement::Status;
 use crate::policy::learning::{Learning, Told};
 
 /// A number for what taught an acceptance: an upstream, an operation, and the values that its answer had. It is the same
@@ -61,12 +57,12 @@ impl Teacher {
     }
 }
 
-/// The last word that passing answers taught of a key.
+/// A word that a passing answer taught of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Learnt {
     /// An acceptance; or "missing", where a later word has ended one that counts for every partner.
     pub status: Status,
-    /// The moment of the passing answer. Of what was learnt more than once, the oldest that is needed for the status.
+    /// The moment of the passing answer.
     pub at: Moment,
     /// The last moment at which a remote source told of an acceptance too. Ledgers written before stay ended.
     pub confirmed: Moment,
@@ -97,82 +93,16 @@ impl Learnt {
         Learnt { refused: Some(status), ..Learnt::ended(now, Teacher(0)) }
     }
 
-    /// The later word, with what only the earlier one tells: that makes it as old as the earlier one.
-    #[must_use]
-    pub fn over(self, earlier: Learnt) -> Learnt {
-        let merged = earlier.status.merged(self.status);
-        if merged == self.status || !earlier.status.is_accepted() || !self.status.is_accepted() {
-            return self;
+    /// Whether it is no older than another word, and tells everything that this one tells.
+    pub fn covers(&self, other: &Learnt) -> bool {
+        self.at.uptime >= other.at.uptime && self.status.merged(other.status) == self.status
+    }
+
+    /// The date of the acceptance.
+    pub fn dated(&self) -> Option<Timestamp> {
+        match self.status {
+            Status::Accepted { at, .. } => at,
+            Status::Missing(_) | Status::NotApplicable => None,
         }
-        let confirmed =
-            if earlier.confirmed.uptime > self.confirmed.uptime { earlier } else { self }.confirmed;
-        Learnt { status: merged, confirmed, ..earlier }
-    }
-}
-
-/// The words by key. They outlive the answers that are kept, so that a later question can weigh them again.
-#[derive(Clone, Debug)]
-pub struct LearntWords {
-    words: Cache<Key, Learnt>,
-}
-
-impl LearntWords {
-    /// No word; at most `entries` will be kept.
-    pub fn new(entries: u64) -> LearntWords {
-        LearntWords {
-            words: Cache::builder().max_capacity(entries).eviction_policy(EvictionPolicy::lru()).build(),
-        }
-    }
-
-    /// The word about a key that is young enough.
-    pub fn get(&self, key: &Key, now: Now, age_max: Duration) -> Option<Learnt> {
-        self.words.get(key).filter(|word| now.age(word.confirmed) < age_max)
-    }
-
-    /// Takes a word, beside what is known already and `holds` still. Where a word `is_enough` by itself, nothing that is older
-    /// is needed.
-    pub fn take(
-        &self,
-        key: Key,
-        word: Learnt,
-        holds: impl Fn(&Learnt) -> bool,
-        is_enough: impl Fn(Status) -> bool,
-    ) {
-        self.words.entry(key).and_compute_with(|known| {
-            let known = known.map(|known| *known.value()).filter(|known| holds(known));
-            let word = Learnt { is_alone: known.is_some_and(|known| known.is_alone), ..word };
-            Op::Put(match known {
-                Some(known) if known.at.uptime > word.at.uptime => known.over(word),
-                Some(known) if !is_enough(word.status) => word.over(known),
-                _ => word,
-            })
-        });
-    }
-
-    /// Replaces a word that is still the one it was.
-    pub fn replace(&self, key: Key, known: Option<Learnt>, word: Option<Learnt>) {
-        self.words.entry(key).and_compute_with(|entry| {
-            let is_same = entry.as_ref().map(|entry| *entry.value()) == known;
-            match word {
-                Some(word) if is_same => Op::Put(word),
-                None if is_same && entry.is_some() => Op::Remove,
-                _ => Op::Nop,
-            }
-        });
-    }
-
-    /// Puts a word in place of whatever is known.
-    pub fn put(&self, key: Key, word: Learnt) {
-        self.words.insert(key, word);
-    }
-
-    /// Drops what was learnt of a key.
-    pub fn forget(&self, key: &Key) {
-        self.words.invalidate(key);
-    }
-
-    /// Every word, in no order. It is for what is done now and then.
-    pub fn all(&self) -> impl Iterator<Item = (Key, Learnt)> + '_ {
-        self.words.iter().map(|(key, word)| (*key, word))
     }
 }

@@ -13,6 +13,7 @@ pub mod precedence;
 pub mod saved;
 pub mod source;
 pub mod template;
+pub mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,14 +25,16 @@ use tokio::runtime::Handle;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, Settings, stand_in};
 use crate::agreements::flights::{Flights, Lane, Waiter};
-use crate::agreements::inquiry::{Inquiry, Wanted, Words, everyones};
-use crate::agreements::learnt::{Learnt, LearntWords, Teacher};
+use crate::agreements::inquiry::{Inquiry, Wanted};
+use crate::agreements::learnt::{Learnt, Teacher};
 use crate::agreements::near::NearFacts;
 use crate::agreements::source::Sources;
+use crate::agreements::words::{LearntWords, Words, everyones};
 use crate::clock::{Moment, Now};
 use crate::policy::agreement::{Agreement, Answer, Fact, Failure, Key, Status, Statuses};
 use crate::policy::decision::Need;
 use crate::policy::id::{Guid, PartnerRef};
+use crate::policy::learning::By;
 
 /// What look-ups cost, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,11 +163,14 @@ impl Agreements {
     /// Whether what was learnt says something else by now: an answer that denies is older than what was learnt, or one that
     /// rests on what was learnt has lost its ground. Looked at only for such answers.
     fn is_superseded(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> bool {
-        let learnt = || Words::about(key, &self.learnt, asking.sources, asking.settings, asking.now).last();
+        let words = || Words::about(key, &self.learnt, asking.sources, asking.settings, asking.now);
         match kept.answer.last {
-            Some(fact) if fact.source == LEARNED => learnt().is_none(),
+            Some(fact) if fact.source == LEARNED => {
+                let ground = kept.holds_since.unwrap_or(kept.asked);
+                !words().bear(fact.status, ground, asking.sources.demand(key))
+            }
             Some(fact) if fact.status.is_accepted() => false,
-            _ => learnt().is_some_and(|learnt| learnt.at.uptime > kept.weighed),
+            _ => words().last().is_some_and(|learnt| learnt.uptime > kept.weighed),
         }
     }
 
@@ -333,20 +339,37 @@ impl Agreements {
     /// Learns from the upstream's own answer that an agreement was accepted: what is kept counts at once, beside what was
     /// known already. An acceptance that is not enough for a rule denies nothing: there may be another one. False where it
     /// teaches nothing: its teacher is not in force any more, or it repeats what the upstream has contradicted since.
-    pub fn learn(&self, asking: &Asking<'_>, key: Key, status: Status, teacher: Teacher) -> bool {
+    pub fn learn(&self, asking: &Asking<'_>, key: Key, by: By, status: Status, teacher: Teacher) -> bool {
         let (now, settings) = (asking.now, asking.settings);
         let sources = self.in_force.load();
-        let known = self.learnt.get(&key, now, settings.learnt);
-        let repeats =
-            known.and_then(|known| known.refused).is_some_and(|refused| refused.merged(status) == refused);
+        let terms = sources.terms(key.party.kind());
+        let is_young = |word: &Learnt| now.age(word.confirmed) < settings.learnt;
+        let known = self.learnt.get(&key).into_iter().flatten().filter(is_young);
+        let refused = known.filter_map(|known| known.refused).next();
+        // A source that can be asked decides. Where there is none, a status that is read is of now; the answer to an
+        // attestation the upstream may have given before.
+        let decides = terms != 0 || by == By::Attestation;
+        let repeats = decides && refused.is_some_and(|refused| refused.merged(status) == refused);
         if !sources.is_taught_by(teacher) || repeats {
             return false;
         }
-        let (generation, demand) = (sources.generation(), sources.demand(&key));
-        let holds = |word: &Learnt| sources.is_taught_by(word.teacher) && now.age(word.at) < settings.learnt;
-        let terms = sources.terms(key.party.kind());
+        let holds =
+            |word: &Learnt| word.status.is_accepted() && sources.is_taught_by(word.teacher) && is_young(word);
         let word = Learnt::new(status, now, teacher, terms);
-        self.learnt.take(key, word, holds, |status| demand.is_met_by(status));
+        let for_all = everyones(&key).filter(|_| by == By::Direct);
+        let of = for_all.unwrap_or(key);
+        self.learnt.take(of, word, holds);
+        for key in [Some(key), for_all].into_iter().flatten() {
+            self.keep_learnt(&sources, asking, key, &word);
+        }
+        self.changed();
+        true
+    }
+
+    /// Keeps the answer that a word amounts to which was learnt now.
+    fn keep_learnt(&self, sources: &Sources, asking: &Asking<'_>, key: Key, word: &Learnt) {
+        let (now, settings, status) = (asking.now, asking.settings, word.status);
+        let (generation, demand) = (sources.generation(), sources.demand(&key));
         self.cache.change(key, |kept| {
             let holds = |kept: &&Kept| kept.freshness(settings, generation, now) != Freshness::Hard;
             let known = kept.filter(holds).and_then(|kept| Some((*kept, kept.fact()?)));
@@ -366,10 +389,8 @@ impl Agreements {
             let learnt = Kept::new(&key, Answer::known(fact), now.moment(), generation, settings);
             // A doubt that came since is not settled by it.
             let doubted = kept.and_then(|kept| kept.doubted).filter(|doubted| *doubted > now.uptime);
-            Some(Kept { epoch: teacher.under(terms), own: Some(status), doubted, ..learnt })
+            Some(Kept { epoch: word.teacher.under(word.terms), own: Some(status), doubted, ..learnt })
         });
-        self.changed();
-        true
     }
 
     /// Takes from the upstream's own answer that an acceptance may not hold any more: it is asked for again before its
@@ -517,8 +538,8 @@ impl Agreements {
     }
 
     /// Takes a word that was learnt in another process, unless more was learnt since.
-    pub fn take_learnt(&self, asking: &Asking<'_>, key: Key, word: Learnt) {
-        self.learnt.take(key, word, |known| asking.sources.is_taught_by(known.teacher), |_| true);
+    pub fn take_learnt(&self, key: Key, word: Learnt) {
+        self.learnt.take(key, word, |_| true);
         self.changed();
     }
 }

@@ -86,13 +86,20 @@ fn joined(told: Option<Told>, word: Word) -> Option<Told> {
     Some(told.map_or_else(|| Told::of(word), |told| told.and(word)))
 }
 
-/// What becomes of the word that was learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Acceptances that were learnt and nothing has ended.
+pub type InForce = [Option<Learnt>; 4];
+/// The outlook of each of them.
+pub type Outlooks = [Outlook; 4];
+
+/// The outlook of a word that was learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outlook {
     /// It holds as before.
+    #[default]
     Holds,
-    /// A source that is asked in its place has told of an acceptance too.
-    Confirmed,
+    /// A source that is asked in its place has told of an acceptance too. It is what that source says of it, where it has said
+    /// everything.
+    Confirmed(Option<Status>),
     /// The source that is asked in its place has nothing to say of the party.
     Alone,
     /// A later word has ended it.
@@ -111,10 +118,10 @@ pub struct Weighing {
     /// The same, where it may stand in for a source that fails.
     standing: Option<Kept>,
     /// What passing answers taught and nothing has ended.
-    learnt: Option<Learnt>,
-    /// The epoch of the remote source that it stands for.
+    learnt: InForce,
+    /// The epoch of the remote source that they stand for.
     terms: u64,
-    outlook: Outlook,
+    outlooks: Outlooks,
     told: Option<Told>,
     failure: Option<Failure>,
 }
@@ -129,9 +136,9 @@ impl Weighing {
             now,
             before: None,
             standing: None,
-            learnt: None,
+            learnt: InForce::default(),
             terms: 0,
-            outlook: Outlook::Holds,
+            outlooks: Outlooks::default(),
             told: None,
             failure: None,
         }
@@ -140,8 +147,7 @@ impl Weighing {
     /// The same, with what is kept of earlier questions, of which `stands` says that it may stand in for a source that fails,
     /// and with what was learnt, under the terms of the source that this stands for.
     #[must_use]
-    pub fn knowing(self, before: Option<Kept>, stands: bool, learnt: Option<Learnt>, terms: u64) -> Weighing {
-        let learnt = learnt.filter(|learnt| learnt.status.is_accepted());
+    pub fn knowing(self, before: Option<Kept>, stands: bool, learnt: InForce, terms: u64) -> Weighing {
         Weighing { before, standing: before.filter(|_| stands), learnt, terms, ..self }
     }
 
@@ -157,17 +163,26 @@ impl Weighing {
             let is_said = before.answer.failure.is_none()
                 && before.by_age(&self.settings, self.now) != Freshness::Hard
                 && (word.by.name, word.by.epoch) == (source.name, source.epoch);
-            (is_said && is_enough(word.status)).then_some(word)
+            (is_said && is_enough(word.status) && !self.is_outlived(&word)).then_some(word)
         });
-        let learnt = self.learnt.filter(|learnt| learnt.terms == source.epoch && !learnt.is_alone);
-        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt));
-        let learnt = learnt.filter(|word| {
-            self.now.age(word.asked) < self.settings.accepted && self.demand.is_met_by(word.status)
-        });
+        let stands = |learnt: &Learnt| {
+            learnt.terms == source.epoch
+                && !learnt.is_alone
+                && self.now.age(learnt.at) < self.settings.accepted
+        };
+        let learnt = self.learnt.iter().flatten().filter(|learnt| stands(learnt)).map(Word::of_learnt);
+        let learnt = learnt.fold(None, joined).map(|told| told.word);
+        let learnt = learnt.filter(|word| self.demand.is_met_by(word.status));
         match (said, learnt) {
             (Some(said), Some(learnt)) if learnt.asked.uptime < said.asked.uptime => Some(said),
             (said, learnt) => learnt.or(said),
         }
+    }
+
+    /// Whether a "missing" is older than something that was learnt.
+    fn is_outlived(&self, word: &Word) -> bool {
+        let is_later = |learnt: &Learnt| learnt.at.uptime > word.asked.uptime;
+        !word.status.is_accepted() && self.learnt.iter().flatten().any(is_later)
     }
 
     /// Takes a word that stands for a source. Whether that settles the question.
@@ -180,8 +195,10 @@ impl Weighing {
         let word = |status, observed| Word { status, observed, asked: self.now.moment(), by };
         match said {
             Said::Nothing => {
-                if self.learnt.is_some() && !by.is_local {
-                    self.outlook = Outlook::Alone;
+                for (outlook, learnt) in self.outlooks.iter_mut().zip(&self.learnt) {
+                    if learnt.is_some() && !by.is_local {
+                        *outlook = Outlook::Alone;
+                    }
                 }
                 false
             }
@@ -196,18 +213,21 @@ impl Weighing {
             }
             Said::Definite { status, observed } => {
                 let word = word(status, observed);
-                match self.against_learnt(&word) {
-                    Some(outlook) => {
-                        if self.failure.is_none() || status.is_accepted() {
-                            self.outlook = outlook;
-                        }
-                        self.learnt = None;
+                let is_missing = matches!(status, Status::Missing(_));
+                for at in 0..self.learnt.len() {
+                    let Some(outlook) = self.learnt[at].and_then(|learnt| self.against(&learnt, &word))
+                    else {
+                        continue;
+                    };
+                    // Beside a failure it only serves no more: the one that failed may confirm it.
+                    if self.failure.is_none() || !is_missing {
+                        self.outlooks[at] = outlook;
                     }
-                    // An older "no" of a ledger's that was ended.
-                    None if by.is_local && matches!(status, Status::Missing(_)) && self.learnt.is_some() => {
-                        return false;
-                    }
-                    None => {}
+                    self.learnt[at] = None;
+                }
+                // An older "no" of a ledger's was ended by what was learnt since.
+                if by.is_local && is_missing && self.learnt.iter().any(Option::is_some) {
+                    return false;
                 }
                 self.settle(word)
             }
@@ -220,15 +240,17 @@ impl Weighing {
         self.failure = known.or(Some(failure));
     }
 
-    /// What a definite word makes of what was learnt; `None` where that goes on as it is.
-    fn against_learnt(&self, word: &Word) -> Option<Outlook> {
-        let learnt = self.learnt?;
+    /// What a definite word makes of one that was learnt; `None` where that goes on as it is.
+    fn against(&self, learnt: &Learnt, word: &Word) -> Option<Outlook> {
         match (word.by.is_local, word.status) {
             (true, Status::Missing(_)) => {
                 (word.observed.uptime >= learnt.confirmed.uptime).then_some(Outlook::Ended)
             }
             (false, Status::Missing(_)) => Some(Outlook::Ended),
-            (false, Status::Accepted { .. }) => Some(Outlook::Confirmed),
+            // What is enough need not be all that the source could say.
+            (false, status @ Status::Accepted { .. }) => {
+                Some(Outlook::Confirmed((!self.demand.is_met_by(status)).then_some(status)))
+            }
             (true, _) | (_, Status::NotApplicable) => None,
         }
     }
@@ -256,28 +278,26 @@ impl Weighing {
         self.standing.and_then(absence).is_some_and(|absence| absence.asked.uptime > word.observed.uptime)
     }
 
-    /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `is_learnt` says
-    /// of what was learnt that nobody has dropped it meanwhile.
+    /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `are_learnt`
+    /// are the words in force now: nobody has dropped them meanwhile.
     pub fn conclude(
-        self,
+        mut self,
         key: &Key,
         generation: u64,
         known: Option<Kept>,
-        is_learnt: bool,
-    ) -> (Kept, Outlook) {
+        are_learnt: &InForce,
+    ) -> (Kept, Outlooks) {
         let now = self.now;
-        let learnt = self.learnt.filter(|_| is_learnt);
+        let was_learnt = self.learnt;
+        for word in &mut self.learnt {
+            let is_learnt = |word: &Learnt| are_learnt.iter().flatten().any(|known| known.at == word.at);
+            *word = word.filter(is_learnt);
+        }
         let (told, failure, holds_since) = match self.failure {
-            Some(failure) => (self.beside_failure(known, learnt), Some(failure), None),
+            Some(failure) => (self.beside_failure(known), Some(failure), None),
             None => {
-                // Every source was asked, and none speaks of what was learnt: it holds on, and is weighed again in time.
-                let speaks = self.told.is_some_and(|told| {
-                    !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status)
-                });
-                let holding = learnt.filter(|_| !speaks);
-                let word = holding.map(|learnt| Word { asked: now.moment(), ..Word::of_learnt(&learnt) });
-                let told = word.map_or(self.told, |word| joined(self.told, word));
-                (told, None, holding.map(|learnt| learnt.at))
+                let (told, holds_since) = self.beside_nothing();
+                (told, None, holds_since)
             }
         };
         let answer = Answer {
@@ -285,27 +305,39 @@ impl Weighing {
             failure: failure.or(told.is_none().then_some(Failure::Unrecorded)),
         };
         let asked = told.map_or(now.moment(), |told| told.word.asked);
-        let rests_on_learnt = told.is_some_and(|told| told.word.by.name == LEARNED);
+        let is_dropped = told.is_some_and(|told| told.word.by.name == LEARNED) && was_learnt != self.learnt;
         let kept = Kept::new(key, answer, asked, generation, &self.settings);
         let kept = Kept {
             weighed: now.uptime,
             epoch: told.map_or(0, |told| told.word.by.epoch),
             own: told.map(|told| told.own),
             holds_since,
-            doubted: (rests_on_learnt && !is_learnt).then_some(now.uptime),
+            doubted: is_dropped.then_some(now.uptime),
             ..kept
         };
-        (kept, self.outlook)
+        (kept, self.outlooks)
+    }
+
+    /// What is known where every source was asked that it took. Where none speaks of what was learnt, it holds on, since the
+    /// moment that is the second part of the answer; it is weighed again in time.
+    fn beside_nothing(&self) -> (Option<Told>, Option<Moment>) {
+        let speaks = self
+            .told
+            .is_some_and(|told| !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status));
+        let holding = self.learnt.iter().flatten().filter(|_| !speaks);
+        let since = holding.clone().map(|learnt| learnt.at).min_by_key(|at| at.uptime);
+        let words = holding.map(|learnt| Word { asked: self.now.moment(), ..Word::of_learnt(learnt) });
+        (words.fold(self.told, joined), since)
     }
 
     /// What is known where a source has failed: what it said before, what was learnt, and what the others say.
-    fn beside_failure(&self, known: Option<Kept>, learnt: Option<Learnt>) -> Option<Told> {
+    fn beside_failure(&self, known: Option<Kept>) -> Option<Told> {
         let now = self.now;
-        let learnt = learnt.filter(|learnt| learnt.terms == self.terms);
+        let learnt = self.learnt.iter().flatten().filter(|learnt| learnt.terms == self.terms);
+        let learnt: Vec<Word> = learnt.map(Word::of_learnt).collect();
         let acceptance = known.filter(|known| known.doubted.is_none()).and_then(|known| own_word(&known));
         let acceptance = acceptance.filter(|word| word.status.is_accepted());
-        let acceptance = acceptance.filter(|word| word.by.name != LEARNED || learnt.is_some());
-        let learnt = learnt.map(|learnt| Word::of_learnt(&learnt));
+        let acceptance = acceptance.filter(|word| word.by.name != LEARNED || !learnt.is_empty());
         let stale_max = self.settings.accepted + self.settings.stale;
         // A "no" that is later, or nothing but the "no" where the acceptance is too old to serve.
         let is_ended = |word: &Word| {
@@ -314,7 +346,7 @@ impl Weighing {
                 told.word.observed.uptime > word.asked.uptime || now.age(word.asked) > stale_max
             })
         };
-        let standing = [acceptance, learnt].into_iter().flatten().filter(|word| !is_ended(word));
+        let standing = acceptance.into_iter().chain(learnt).filter(|word| !is_ended(word));
         let standing = standing.fold(None, joined);
         let absence = known.and_then(absence);
         let told = self

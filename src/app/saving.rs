@@ -103,7 +103,7 @@ pub fn load(agreements: &Agreements, asking: &Asking<'_>, path: &Path, remotes: 
                 count += match saved {
                     Saved::Answer(key, fact, epoch) => usize::from(agreements.take(asking, key, fact, epoch)),
                     Saved::Learnt(key, word) => {
-                        agreements.take_learnt(asking, key, word);
+                        agreements.take_learnt(key, word);
                         1
                     }
                 };

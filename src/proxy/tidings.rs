@@ -102,11 +102,7 @@ impl Tidings {
         let learnt = accepted.is_some_and(|(status, found)| {
             let operation = &snapshot.policy.operations[operation.index()].name;
             let teacher = Teacher::of(&snapshot.sources.upstream, operation, learning, &found);
-            let is_learnt = agreements.learn(&asking, key, status, teacher);
-            if is_learnt && learning.by == By::Direct {
-                agreements.learn(&asking, Key { scope: Scope::None, ..key }, status, teacher);
-            }
-            is_learnt
+            agreements.learn(&asking, key, learning.by, status, teacher)
         });
         match learning.by {
             _ if learnt => worker.shared.metrics.learnt(key.agreement.as_str()),

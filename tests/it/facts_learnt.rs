@@ -11,6 +11,7 @@ use countersign::policy::agreement::{
 };
 use countersign::policy::decision::Need;
 use countersign::policy::id::Guid;
+use countersign::policy::learning::By;
 
 use crate::told::{
     ACCEPTED, TEACHER, Told, asking, at_hand, definite, later, look_up, need, run, run_with, settings, status,
@@ -39,6 +40,7 @@ fn what_is_learnt_counts_at_once_and_no_older_answer_takes_it_back() {
             agreements.learn(
                 &asking(&sources, &settings, learnt_at),
                 need(1).key,
+                By::Attestation,
                 Status::accepted(now.wall),
                 TEACHER,
             );
@@ -62,7 +64,13 @@ fn what_is_learnt_outlives_a_ledger_that_was_written_before() {
     run(&[Arc::clone(&ledger)], |agreements, sources| async move {
         let settings = settings();
         look_up(&agreements, &sources, need(1), written).await;
-        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(
+            &asking(&sources, &settings, later(written, 1)),
+            need(1).key,
+            By::Attestation,
+            ACCEPTED,
+            TEACHER,
+        );
         // Long after its time it is held against the ledger again, which knows nothing newer.
         let answer = look_up(&agreements, &sources, need(1), later(written, 500)).await;
         assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
@@ -74,7 +82,13 @@ fn what_is_learnt_outlives_a_ledger_that_was_written_before() {
             Some(Status::MISSING)
         );
         // And what the upstream takes back is not held against it.
-        agreements.learn(&asking(&sources, &settings, later(written, 503)), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(
+            &asking(&sources, &settings, later(written, 503)),
+            need(1).key,
+            By::Attestation,
+            ACCEPTED,
+            TEACHER,
+        );
         assert!(agreements.doubt(&settings, need(1).key, later(written, 504)));
         assert_eq!(
             status(look_up(&agreements, &sources, need(1), later(written, 505)).await),
@@ -129,13 +143,20 @@ fn a_direct_acceptance_counts_for_every_partner_and_an_attestation_for_its_own()
         agreements.learn(
             &asking(&sources, &settings, later(now, 1)),
             billed(1).key,
+            By::Attestation,
             Status::accepted(now.wall),
             TEACHER,
         );
         let after = later(now, 11);
         assert_eq!(status(look_up(&agreements, &sources, billed(2), after).await), Some(Status::MISSING));
         // A direct acceptance is nobody's in particular.
-        agreements.learn(&asking(&sources, &settings, after), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(
+            &asking(&sources, &settings, after),
+            need(1).key,
+            By::Attestation,
+            ACCEPTED,
+            TEACHER,
+        );
         let after = later(now, 22);
         assert_eq!(status(look_up(&agreements, &sources, billed(2), after).await), Some(ACCEPTED));
         let asked = source.asked();
@@ -159,7 +180,13 @@ fn a_ledger_that_is_written_later_counts_for_what_every_partner_shares_too() {
         let settings = settings();
         let own =
             Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
-        agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(
+            &asking(&sources, &settings, later(written, 1)),
+            need(1).key,
+            By::Attestation,
+            ACCEPTED,
+            TEACHER,
+        );
         assert_eq!(status(look_up(&agreements, &sources, own, later(written, 2)).await), Some(ACCEPTED));
         // What was learnt stands for what the remote source would say, also beside an edit that says nothing of it.
         agreements.renew(&sources);
@@ -182,7 +209,13 @@ fn what_was_learnt_stands_in_for_a_source_that_knew_nothing_and_fails_then() {
         let (ledger, remote) = (Told::local(ledger_says), Told::new(Said::Nothing, 1000));
         run(&[Arc::clone(&ledger), Arc::clone(&remote)], |agreements, sources| async move {
             let settings = settings();
-            agreements.learn(&asking(&sources, &settings, later(written, 1)), need(1).key, ACCEPTED, TEACHER);
+            agreements.learn(
+                &asking(&sources, &settings, later(written, 1)),
+                need(1).key,
+                By::Attestation,
+                ACCEPTED,
+                TEACHER,
+            );
             // Long after its time the sources are asked again, and have nothing newer to say.
             let answer = look_up(&agreements, &sources, need(1), later(written, 200)).await;
             assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
@@ -203,10 +236,16 @@ fn what_every_partner_shares_makes_nothing_older_that_one_of_them_has() {
         let settings = settings();
         let own =
             Need { key: Key { scope: Scope::Billing(Guid::from_bits(1)), ..need(1).key }, decides: true };
-        agreements.learn(&asking(&sources, &settings, now), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(&asking(&sources, &settings, now), need(1).key, By::Attestation, ACCEPTED, TEACHER);
         agreements.doubt(&settings, own.key, later(now, 1));
         look_up(&agreements, &sources, own, later(now, 60)).await;
-        agreements.learn(&asking(&sources, &settings, later(now, 10)), need(1).key, ACCEPTED, TEACHER);
+        agreements.learn(
+            &asking(&sources, &settings, later(now, 10)),
+            need(1).key,
+            By::Attestation,
+            ACCEPTED,
+            TEACHER,
+        );
         agreements.renew(&sources);
         let answer = look_up(&agreements, &sources, own, later(now, 70)).await;
         assert_eq!(answer.last.unwrap().asked_at, later(now, 60).wall);
@@ -226,7 +265,13 @@ fn an_old_attestation_makes_an_acceptance_no_younger() {
         source.say(definite(Status::MISSING));
         for seconds in [20, 40, 60, 80] {
             let old = Status::accepted(years(7));
-            agreements.learn(&asking(&sources, &settings, later(now, seconds)), need(1).key, old, TEACHER);
+            agreements.learn(
+                &asking(&sources, &settings, later(now, seconds)),
+                need(1).key,
+                By::Attestation,
+                old,
+                TEACHER,
+            );
         }
         // It was asked for a hundred seconds ago, whatever was attested since.
         assert_eq!(

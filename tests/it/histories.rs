@@ -22,7 +22,9 @@ use countersign::policy::agreement::{Cloud, Failure, Key, MCA, Party, Scope, Sta
 use countersign::policy::decision::{Effect, Outcome, Verdict};
 use countersign::policy::facts::{Facts, Request};
 use countersign::policy::id::{Guid, Name};
+use countersign::policy::learning::By;
 use countersign::policy::operation::{Class, OperationId};
+use countersign::policy::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -337,13 +339,12 @@ impl World {
                 let status = self.random.one(&statuses[2..]);
                 let teacher = Teacher(1 + self.random.below(2));
                 let is_shared = status == Status::UNDATED && self.random.below(2) == 0;
-                let keys = if is_shared { vec![of, Key { scope: Scope::None, ..of }] } else { vec![of] };
+                let by = if is_shared { By::Direct } else { By::Attestation };
+                let key = if is_shared { Key { scope: Scope::None, ..of } } else { of };
                 self.note(format!("learn {status:?} of {teacher:?}, shared: {is_shared}, {:?}", of.scope));
-                for key in keys {
-                    if self.agreements.learn(&self.asking(&settings), key, status, teacher) {
-                        let (at, terms) = (self.now.moment(), self.sources.terms(key.party.kind()));
-                        self.learnt.push(Learning { at, key, status, teacher, terms });
-                    }
+                if self.agreements.learn(&self.asking(&settings), of, by, status, teacher) {
+                    let (at, terms) = (self.now.moment(), self.sources.terms(of.party.kind()));
+                    self.learnt.push(Learning { at, key, status, teacher, terms });
                 }
             }
             12 => {
@@ -461,7 +462,7 @@ impl World {
                 Saved::Answer(key, fact, epoch) => {
                     self.agreements.take(&asking, key, fact, epoch);
                 }
-                Saved::Learnt(key, word) => self.agreements.take_learnt(&asking, key, word),
+                Saved::Learnt(key, word) => self.agreements.take_learnt(key, word),
             }
         }
     }
@@ -482,6 +483,16 @@ impl World {
             }
             _ => None,
         };
+        let is_ledgers = matches!(self.ledger.says(&of), Said::Definite { status: Status::Missing(_), .. });
+        if outcome == Outcome::Unmet(Reason::AgreementMissing) && is_ledgers && self.order < 3 {
+            // What it has ended does not come back once the record is taken away.
+            let at = self.now.moment();
+            self.ended.push(Ended { at, key: of, is_forgotten: false, is_learnt_only: true });
+        }
+        // What is asked for behind an answer lands before anything else happens.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
         if let Some(wrong) = wrong {
             let given: Vec<_> = self.center.given.lock().unwrap().clone();
             panic!("{wrong}:\n{}\ngiven {given:#?}\nlearnt {:#?}", self.log.join("\n"), self.learnt);
