@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use countersign::agreements::cache::Settings;
 use countersign::agreements::near::NearFacts;
-use countersign::agreements::source::Sources;
+use countersign::agreements::sources::Sources;
 use countersign::agreements::{Agreements, Asking};
 use countersign::clock::Now;
 use countersign::policy::agreement::{Cloud, Fact, Key, MCA, Party, Scope, Status};

@@ -7,8 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::agreements::cache::Settings;
 use crate::agreements::file::Ledger;
-use crate::agreements::inquiry::Wanted;
-use crate::agreements::precedence::{InForce, Speaker, Weighing};
+use crate::agreements::precedence::{InForce, Speaker, Wanted, Weighing};
 use crate::agreements::source::Said;
 use crate::clock::Now;
 use crate::extract::{self, Refusal, Sent};

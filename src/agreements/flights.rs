@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::agreements::cache::Kept;
-use crate::agreements::inquiry::Wanted;
+use crate::agreements::precedence::Wanted;
 use crate::policy::agreement::Key;
 use crate::policy::id::Guid;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::agreements::cache::{FactCache, Freshness, Kept, Settings};
-use crate::agreements::precedence::Weighing;
-use crate::agreements::source::Sources;
+use crate::agreements::precedence::{Wanted, Weighing};
+use crate::agreements::sources::Sources;
 use crate::agreements::words::{LearntWords, Words};
 use crate::clock::Now;
 use crate::policy::agreement::{Failure, Key};
@@ -14,15 +14,6 @@ use crate::policy::id::Guid;
 
 /// The longest that a question waits for its turn: what one caller waits for, others wait behind.
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
-
-/// What would do for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    /// One that is fresh: a source that costs something to ask need not repeat what it has said.
-    Fresh,
-    /// One that is given now.
-    Anew,
-}
 
 /// A question on its way.
 pub struct Inquiry {

@@ -15,12 +15,20 @@
 //! - What was saved is as old as it was, and counts as what it was.
 
 use crate::agreements::cache::{Freshness, Kept, LEARNED, Settings};
-use crate::agreements::inquiry::Wanted;
 use crate::agreements::learnt::Learnt;
 use crate::agreements::source::Said;
 use crate::clock::{Moment, Now};
 use crate::policy::agreement::{Answer, Demand, Fact, Failure, Key, Status};
 use crate::policy::id::Name;
+
+/// The answers that would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// One that is fresh: a source that costs something to ask need not repeat what it has said.
+    Fresh,
+    /// One that is given now.
+    Anew,
+}
 
 /// The one who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,9 +174,7 @@ impl Weighing {
             (is_said && is_enough(word.status) && !self.is_outlived(&word)).then_some(word)
         });
         let stands = |learnt: &Learnt| {
-            learnt.terms == source.epoch
-                && !learnt.is_alone
-                && self.now.age(learnt.at) < self.settings.accepted
+            learnt.terms == self.terms && !learnt.is_alone && self.now.age(learnt.at) < self.settings.accepted
         };
         let learnt = self.learnt.iter().flatten().filter(|learnt| stands(learnt)).map(Word::of_learnt);
         let learnt = learnt.fold(None, joined).map(|told| told.word);

@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreements::cache::{Kept, LEARNED, Settings};
 use crate::agreements::learnt::{Learnt, Teacher};
+use crate::agreements::saved_line::{Line, Saved};
 use crate::clock::{Moment, Now};
 use crate::extract::moment::{acceptance, is_future};
-use crate::policy::agreement::{
-    Absence, Cloud, Fact, Key, PartnerIds, Party, PartyKind, Region, Scope, Status,
-};
-use crate::policy::id::{Guid, MpnId, Name};
+use crate::policy::agreement::{Fact, Key, Status};
+use crate::policy::id::Name;
 
 /// The longest first line that is looked at, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -28,57 +27,6 @@ const FORM: &str = "countersign-facts-2";
 struct Head {
     form: String,
     saved_at: String,
-}
-
-/// One answer of a source, or one word that was learnt.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    cloud: String,
-    agreement: String,
-    party: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mpn_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    billing: Option<String>,
-    status: SavedStatus,
-    observed_at: String,
-    asked_at: String,
-    source: String,
-    epoch: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    terms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confirmed_at: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_alone: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<SavedStatus>,
-}
-
-/// A status as it is saved.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum SavedStatus {
-    Missing(String),
-    Accepted {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        at: Option<String>,
-        undated: bool,
-    },
-}
-
-/// An answer or a word as it was saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saved {
-    /// An answer of a source, and the epoch of that source.
-    Answer(Key, Fact, u64),
-    /// A word that was learnt.
-    Learnt(Key, Learnt),
 }
 
 /// The outcome of reading a file.
@@ -118,7 +66,7 @@ pub fn write(
     write_line(writer, &Head { form: FORM.to_owned(), saved_at: now.to_string() })?;
     let mut count = 0;
     for saved in facts {
-        if let Some(line) = line(&saved) {
+        if let Some(line) = Line::of(&saved) {
             write_line(writer, &line)?;
             count += 1;
         }
@@ -164,67 +112,6 @@ fn write_line(writer: &mut impl Write, line: &impl Serialize) -> io::Result<()> 
     writer.write_all(b"\n")
 }
 
-fn line(saved: &Saved) -> Option<Line> {
-    let (key, fact, epoch, learnt) = match saved {
-        Saved::Answer(key, fact, epoch) => (key, *fact, *epoch, None),
-        Saved::Learnt(key, word) => {
-            let at = word.at.wall;
-            let fact = Fact { status: word.status, observed_at: at, asked_at: at, source: LEARNED };
-            (key, fact, word.teacher.0, Some(word))
-        }
-    };
-    let ids = key.party.ids();
-    Some(Line {
-        cloud: key.cloud.to_string(),
-        agreement: key.agreement.to_string(),
-        party: key.party.kind().to_string(),
-        tenant: ids.tenant.map(|tenant| tenant.to_string()),
-        mpn_id: ids.mpn.map(|mpn| mpn.to_string()),
-        region: key.scope.region().map(|region| region.to_string()),
-        billing: key.scope.billing().map(|partner| partner.to_string()),
-        status: SavedStatus::of(fact.status)?,
-        observed_at: fact.observed_at.to_string(),
-        asked_at: fact.asked_at.to_string(),
-        source: fact.source.to_string(),
-        epoch,
-        terms: learnt.map(|word| word.terms),
-        confirmed_at: learnt.map(|word| word.confirmed.wall.to_string()),
-        is_alone: learnt.is_some_and(|word| word.is_alone),
-        refused: learnt.and_then(|word| word.refused).and_then(SavedStatus::of),
-    })
-}
-
-impl SavedStatus {
-    /// What does not exist for a party is said by configuration: it is not saved.
-    fn of(status: Status) -> Option<SavedStatus> {
-        match status {
-            Status::Missing(absence) => Some(SavedStatus::Missing(absence.to_string())),
-            Status::Accepted { at, undated } => {
-                Some(SavedStatus::Accepted { at: at.map(|at| at.to_string()), undated })
-            }
-            Status::NotApplicable => None,
-        }
-    }
-
-    fn read(&self) -> Option<Status> {
-        match self {
-            SavedStatus::Missing(absence) => Absence::parse(absence).map(Status::Missing),
-            SavedStatus::Accepted { at, undated } => {
-                let at = read(at, |text| text.parse::<Timestamp>().ok())?;
-                (at.is_some() || *undated).then_some(Status::Accepted { at, undated: *undated })
-            }
-        }
-    }
-
-    /// False for an acceptance at a date that none can have.
-    fn is_plausible(status: Status, now: Timestamp) -> bool {
-        match status {
-            Status::Accepted { at: Some(at), .. } => acceptance(at, now).is_ok(),
-            _ => true,
-        }
-    }
-}
-
 /// Loads what was saved and holds still. `epoch_of` says of a source what its epoch is; `None` where it is not asked any
 /// more. `is_taught` says of a teacher that it is in force.
 pub fn load(
@@ -263,14 +150,14 @@ pub fn read_lines(
                 is_young
                     && is_past(fact.asked_at)
                     && !is_future(fact.observed_at, now.wall)
-                    && SavedStatus::is_plausible(fact.status, now.wall)
+                    && is_plausible(fact.status, now.wall)
                     && epoch_of(fact.source) == Some(epoch)
             }
             Saved::Learnt(_, word) => {
                 is_past(word.at.wall)
                     && is_past(word.confirmed.wall)
                     && now.age(word.confirmed) < settings.learnt
-                    && SavedStatus::is_plausible(word.status, now.wall)
+                    && is_plausible(word.status, now.wall)
                     && (is_taught(word.teacher) || !word.status.is_accepted())
             }
         }
@@ -278,7 +165,7 @@ pub fn read_lines(
     let mut loaded = Loaded::default();
     for line in lines {
         let line = serde_json::from_slice::<Line>(&line?).ok().filter(|_| is_read);
-        match line.and_then(|line| saved(&line, now)).filter(holds) {
+        match line.and_then(|line| line.read(now)).filter(holds) {
             Some(saved) => loaded.facts.push(saved),
             None => loaded.left_out += 1,
         }
@@ -286,49 +173,11 @@ pub fn read_lines(
     Ok(loaded)
 }
 
-/// A member that may be left out, but has to be readable where it is there.
-fn read<T>(text: &Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-    text.as_deref().map_or(Some(None), |text| parse(text).map(Some))
-}
-
-fn saved(line: &Line, now: Now) -> Option<Saved> {
-    let tenant = read(&line.tenant, Guid::parse)?;
-    let mpn = read(&line.mpn_id, MpnId::parse)?;
-    let ids = PartnerIds { tenant, mpn };
-    let is_named = tenant.is_some() || mpn.is_some();
-    let party = match PartyKind::parse(&line.party)? {
-        PartyKind::Customer => Party::Customer(tenant?),
-        PartyKind::Partner if is_named => Party::Partner(ids),
-        PartyKind::Reseller if is_named => Party::Reseller(ids),
-        _ => return None,
-    };
-    let scope = match (read(&line.region, Region::parse)?, read(&line.billing, Guid::parse)?) {
-        (None, None) => Scope::None,
-        (Some(region), None) => Scope::Region(region),
-        (None, Some(partner)) => Scope::Billing(partner),
-        _ => return None,
-    };
-    let key = Key { cloud: Cloud::parse(&line.cloud)?, agreement: Name::new(&line.agreement)?, party, scope };
-    let status = line.status.read()?;
-    let asked_at: Timestamp = line.asked_at.parse().ok()?;
-    let source = Name::new(&line.source)?;
-    let confirmed_at = read(&line.confirmed_at, |text| text.parse::<Timestamp>().ok())?;
-    let refused = match &line.refused {
-        Some(refused) => Some(refused.read()?),
-        None => None,
-    };
-    match (source == LEARNED, confirmed_at, line.terms) {
-        (true, Some(confirmed_at), Some(terms)) => {
-            let (at, confirmed) = (now.at_wall(asked_at), now.at_wall(confirmed_at));
-            let (teacher, is_alone) = (Teacher(line.epoch), line.is_alone);
-            let word = Learnt { status, at, confirmed, teacher, terms, is_alone, refused };
-            Some(Saved::Learnt(key, word))
-        }
-        (false, None, None) if refused.is_none() && !line.is_alone => {
-            let observed_at = line.observed_at.parse().ok()?;
-            Some(Saved::Answer(key, Fact { status, observed_at, asked_at, source }, line.epoch))
-        }
-        _ => None,
+/// False for an acceptance at a date that none can have.
+fn is_plausible(status: Status, now: Timestamp) -> bool {
+    match status {
+        Status::Accepted { at: Some(at), .. } => acceptance(at, now).is_ok(),
+        _ => true,
     }
 }
 
@@ -337,7 +186,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::agreement::{Answer, MCA, MPA};
+    use crate::policy::agreement::{Absence, Answer, Cloud, MCA, MPA, PartnerIds, Party, Region, Scope};
+    use crate::policy::id::{Guid, MpnId};
 
     const HOUR: Duration = Duration::from_secs(3600);
 

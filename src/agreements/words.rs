@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use crate::agreements::cache::Settings;
 use crate::agreements::learnt::{Learnt, Teacher};
 use crate::agreements::precedence::{InForce, Outlook, Outlooks};
-use crate::agreements::source::Sources;
+use crate::agreements::sources::Sources;
 use crate::clock::{Moment, Now};
 use crate::policy::agreement::{Demand, Key, Party, Scope, Status};
 

@@ -29,25 +29,39 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         let snapshot = shared.snapshot();
         let now = Now::read();
         let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
-        if facts.act == Act::Forget {
-            // What is asked for now comes too late.
-            for key in shared.agreements.under_way(facts.agreement, facts.party) {
-                shared.agreements.forget(&asking, &key);
-            }
-        }
-        for (key, kept) in &mut found {
-            match facts.act {
-                Act::Show => {}
+        let mut refreshed = vec![false; found.len()];
+        match facts.act {
+            Act::Show => {}
+            Act::Refresh => {
                 // What all partners share was learnt from the upstream: no source is asked for it.
-                Act::Refresh if is_shared(key) => {}
-                Act::Refresh => *kept = shared.agreements.refresh(&asking, *key).await.unwrap_or(*kept),
-                Act::Forget => shared.agreements.forget(&asking, key),
+                let asked = found.iter_mut().zip(&mut refreshed).filter(|((key, _), _)| !is_shared(key));
+                for ((key, kept), refreshed) in asked {
+                    if let Some(landed) = shared.agreements.refresh(&asking, *key).await {
+                        (*kept, *refreshed) = (landed, landed.answer.failure.is_none());
+                    }
+                }
+            }
+            Act::Forget => {
+                let (shared, asked) = (Arc::clone(&shared), facts);
+                let forget = move || {
+                    let snapshot = shared.snapshot();
+                    let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
+                    shared.agreements.forget_all(&asking, asked.agreement, asked.party);
+                };
+                let _ = tokio::task::spawn_blocking(forget).await;
             }
         }
         let report = match found.is_empty() {
             true => FactsReport::Nothing,
             false => {
-                let shown: Vec<Value> = found.iter().map(|(key, kept)| shown(&asking, key, kept)).collect();
+                let with = |((key, kept), refreshed): (&(Key, Kept), &bool)| {
+                    let mut fact = shown(&asking, key, kept);
+                    if facts.act == Act::Refresh {
+                        fact["refreshed"] = (*refreshed).into();
+                    }
+                    fact
+                };
+                let shown: Vec<Value> = found.iter().zip(&refreshed).map(with).collect();
                 let page = json!({ "agreement": facts.agreement.as_str(), "did": facts.act.as_str(), "facts": shown });
                 FactsReport::Facts(page.to_string().into_bytes())
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::agreements::saved::{self, Saved};
-use crate::agreements::source::Sources;
+use crate::agreements::saved;
+use crate::agreements::saved_line::Saved;
+use crate::agreements::sources::Sources;
 use crate::agreements::{Agreements, Asking};
 use crate::app::sources::Asked;
 use crate::clock::Now;

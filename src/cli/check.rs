@@ -44,16 +44,21 @@ pub fn check(path: &Path) -> Exit {
 fn longest_belief(agreements: &Agreements) -> String {
     let cache = &agreements.cache;
     let is_remote = |name: &Name| agreements.remotes.iter().any(|remote| remote.name == *name);
+    let otherwise = format!(
+        "until the ledger says otherwise, one that was learnt of a party that no source knows for {} (`learnt`)",
+        plain(cache.learnt)
+    );
     match agreements.order.iter().flatten().any(is_remote) {
         true => format!(
             "an acceptance that is withdrawn at a remote source can still pass for {} (`agreements.cache`: `accepted` {}, \
-             then `stale` {}), one that a ledger records until the ledger says otherwise",
+             then `stale` {}), one that a ledger records {otherwise}",
             plain(cache.accepted + cache.stale),
             plain(cache.accepted),
             plain(cache.stale),
         ),
-        false => "no remote source is asked: an acceptance that is withdrawn can still pass until a ledger says otherwise"
-            .to_owned(),
+        false => format!(
+            "no remote source is asked: an acceptance that is withdrawn and that a ledger records can still pass {otherwise}"
+        ),
     }
 }
 

@@ -10,7 +10,7 @@ use prometheus::IntCounter;
 
 use crate::agreements::Agreements;
 use crate::agreements::cache;
-use crate::agreements::source::Sources;
+use crate::agreements::sources::Sources;
 use crate::audit::writer::{AuditFile, OnFailure};
 use crate::client;
 use crate::identity::Partners;

@@ -35,7 +35,8 @@ fn the_shipped_configuration_is_good() {
     let output = countersign(&["check", "--config", "config/countersign.yaml"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("good, revision"));
-    let belief = "no remote source is asked: an acceptance that is withdrawn can still pass until a ledger says otherwise\n";
+    let belief = "no remote source is asked: an acceptance that is withdrawn and that a ledger records can still pass until the \
+                  ledger says otherwise, one that was learnt of a party that no source knows for 30d (`learnt`)\n";
     assert!(text(&output.stdout).ends_with(belief), "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("no key fits"), "the empty key file is told of");
 }

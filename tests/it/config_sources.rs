@@ -292,7 +292,7 @@ fn the_summary_says_how_long_a_withdrawn_acceptance_can_pass() {
     const ORDER: &str = "customer: [ledger, center, shop]";
     let (folder, good) = configuration();
     let with = |cache: &str| good.replace(ORDER, &format!("{ORDER}\n  cache: {{ {cache} }}"));
-    let ledgers = "no remote source is asked: an acceptance that is withdrawn can still pass until a ledger";
+    let ledgers = "no remote source is asked: an acceptance that is withdrawn and that a ledger records can still pass until";
     for (text, expected) in [
         (good.clone(), "can still pass for 13h (`agreements.cache`: `accepted` 12h, then `stale` 1h)"),
         (

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use countersign::agreements::cache::Settings;
 use countersign::agreements::near::NearFacts;
-use countersign::agreements::source::{Said, Sources};
+use countersign::agreements::source::Said;
+use countersign::agreements::sources::Sources;
 use countersign::clock::Now;
 use countersign::policy::agreement::{Demand, Failure, MCA, PartyKind, Status};
 use countersign::policy::decision::Need;

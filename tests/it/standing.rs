@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::agreements::Agreements;
-use countersign::agreements::source::Sources;
+use countersign::agreements::sources::Sources;
 use countersign::clock::Now;
 use countersign::policy::agreement::{Answer as Status, Cloud, Failure, Key, Party, STANDING, Scope};
 use countersign::policy::decision::Need;

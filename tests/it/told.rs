@@ -8,7 +8,8 @@ use std::time::Duration;
 use countersign::agreements::cache::Settings;
 use countersign::agreements::learnt::Teacher;
 use countersign::agreements::near::NearFacts;
-use countersign::agreements::source::{Question, Said, Saying, Source, Sources};
+use countersign::agreements::source::{Question, Said, Saying, Source};
+use countersign::agreements::sources::Sources;
 use countersign::agreements::{Agreements, Asking};
 use countersign::clock::Now;
 use countersign::policy::agreement::{
