@@ -41,6 +41,7 @@ mod life;
 mod limits;
 mod marks;
 mod minting;
+mod oracle;
 mod policy_tables;
 mod precedence;
 mod properties;

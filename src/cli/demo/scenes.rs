@@ -49,6 +49,11 @@ pub fn furnish(standin: &Standin) {
     let transfer = json!({ "status": "Active", "transferType": 3, "sourcePartnerTenantId": SIGNED,
         "targetPartnerTenantId": ELSEWHERE });
     standin.set_resource(TRANSFER, transfer, None);
+    // What the ledger says of this customer is too old: Partner Center is asked, and knows of nothing newer.
+    standin.set_direct(ACCEPTED_2021, false);
+    let attested = json!({ "type": "MicrosoftCustomerAgreement", "dateAgreed": "2021-05-20T00:00:00",
+        "templateId": "117a77b0-9360-443b-8795-c6dedc750cf9" });
+    standin.set_attestations(ACCEPTED_2021, vec![attested]);
     standin.set_resource(CART, json!({ "id": "cart", "status": "Active", "lineItems": [line] }), None);
 }
 
