@@ -8,7 +8,7 @@ use crate::agreements::sources::Sources;
 use crate::clock::Now;
 use crate::policy::id::Guid;
 
-/// What look-ups cost, for metrics.
+/// The cost of look-ups, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookupCounts {
     /// Answered from the cache.
@@ -17,7 +17,7 @@ pub struct LookupCounts {
     pub misses: u32,
 }
 
-/// Who asks, when, and how long answers are believed.
+/// A question: the asker, the moment, and how long answers are believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'s> {
     /// The sources.

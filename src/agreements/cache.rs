@@ -61,7 +61,7 @@ impl Settings {
     }
 }
 
-/// What an answer is good for.
+/// The use that an answer can be put to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// It answers.
@@ -129,7 +129,7 @@ impl Kept {
         Kept { is_forgotten: true, ..kept }
     }
 
-    /// What it is good for now.
+    /// The use of the answer now.
     pub fn freshness(&self, settings: &Settings, generation: u64, now: Now) -> Freshness {
         match self.generation == generation && self.doubted.is_none() {
             true => self.by_age(settings, now),
@@ -137,7 +137,7 @@ impl Kept {
         }
     }
 
-    /// What it would be good for if nothing but time had passed.
+    /// The use of the answer if nothing but time had passed.
     pub fn by_age(&self, settings: &Settings, now: Now) -> Freshness {
         let early = |lifetime: Duration| lifetime.mul_f64(1.0 - 0.1 * f64::from(self.early) / 255.0);
         let status = self.answer.last.map(|fact| fact.status);
@@ -263,18 +263,18 @@ impl FactCache {
         self.entries.entry_count()
     }
 
-    /// Whether none is.
+    /// True where none is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Whether what is known answers a later question.
+/// True where a known answer is to a later question than another one.
 fn is_newer(known: &Kept, kept: &Kept) -> bool {
     (known.generation, known.weighed) > (kept.generation, kept.weighed)
 }
 
-/// Whether what is told was asked for before its key was forgotten.
+/// True for an answer that was asked for before its key was forgotten.
 fn is_kept_out(known: &Kept, asked: Uptime) -> bool {
     known.is_forgotten && asked < known.weighed
 }

@@ -87,7 +87,7 @@ impl Flights {
         Waiter { landing: receiver, joined: false }
     }
 
-    /// What is asked now.
+    /// The keys that are asked about now.
     pub fn keys(&self) -> Vec<Key> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.keys().map(|(key, ..)| *key).collect()

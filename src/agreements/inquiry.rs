@@ -27,7 +27,7 @@ pub struct Inquiry {
     pub learnt: LearntWords,
     /// Counts questions.
     pub asked: Arc<AtomicU64>,
-    /// Where what stands.
+    /// The key that is asked about.
     pub key: Key,
     /// The generation of the sources.
     pub generation: u64,
@@ -35,7 +35,7 @@ pub struct Inquiry {
     pub asker: Option<Guid>,
     /// When it is asked.
     pub now: Now,
-    /// What would do.
+    /// The answers that would do.
     pub wanted: Wanted,
 }
 
@@ -78,8 +78,8 @@ impl Inquiry {
         newest.unwrap_or(kept)
     }
 
-    /// Whether an answer is kept. A failure is only beside what it stands in for, so that names nobody has drive out
-    /// nothing; where an acceptance still answers by itself, it goes on doing so; and that one caller may not ask is no
+    /// True for an answer that is kept. A failure is kept only beside an answer that it stands in for, so that names nobody
+    /// has drive out nothing; where an acceptance still answers by itself, it goes on doing so; and that one caller may not ask is no
     /// matter of others.
     fn is_kept(&self, kept: &Kept) -> bool {
         let Some(failure) = kept.answer.failure else { return true };

@@ -1,4 +1,4 @@
-//! What is known of agreements: answered from the cache where it is fresh, asked for where it is not.
+//! The knowledge of agreements: answered from the cache where it is fresh, asked for where it is not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,8 +101,8 @@ impl Agreements {
         Some(Statuses { answers, stale_max: settings.stale_max() })
     }
 
-    /// Whether what was learnt says something else by now: an answer that denies is older than what was learnt, or one that
-    /// rests on what was learnt has lost its ground. Looked at only for such answers.
+    /// True where learnt words say something else by now: an answer that denies is older than one of them, or an answer that
+    /// rests on them has lost its ground. They are looked up only for such answers.
     fn is_superseded(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> bool {
         let words = || Words::about(key, &self.learnt, asking.sources, asking.settings, asking.now);
         match kept.answer.last {
@@ -115,7 +115,7 @@ impl Agreements {
         }
     }
 
-    /// Why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
+    /// The reason why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
     /// likely to now.
     fn serves_stale(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> Option<Failure> {
         let fact = kept.answer.last.filter(|fact| fact.status.is_accepted())?;

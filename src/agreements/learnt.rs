@@ -66,7 +66,7 @@ pub struct Learnt {
     pub at: Moment,
     /// The last moment at which a remote source told of an acceptance too. Ledgers written before stay ended.
     pub confirmed: Moment,
-    /// What taught it.
+    /// The upstream and the rule that taught it.
     pub teacher: Teacher,
     /// The epoch of the remote source that it stands for; zero for none. Under other terms that source may say otherwise.
     pub terms: u64,
@@ -93,7 +93,7 @@ impl Learnt {
         Learnt { refused: Some(status), ..Learnt::ended(now, Teacher(0)) }
     }
 
-    /// Whether it is no older than another word, and tells everything that this one tells.
+    /// True where it is no older than another word, and tells everything that this one tells.
     pub fn covers(&self, other: &Learnt) -> bool {
         self.at.uptime >= other.at.uptime && self.status.merged(other.status) == self.status
     }

@@ -50,7 +50,7 @@ pub struct Word {
     pub observed: Moment,
     /// When it was asked for, or learnt.
     pub asked: Moment,
-    /// Who says so.
+    /// The one who says so.
     pub by: Speaker,
 }
 
@@ -67,7 +67,7 @@ impl Word {
 struct Told {
     /// The word of the one who makes the difference, with the status that all words amount to.
     word: Word,
-    /// What that one said by itself.
+    /// The status that this one told by itself.
     own: Status,
 }
 
@@ -121,11 +121,11 @@ pub struct Weighing {
     demand: Demand,
     wanted: Wanted,
     now: Now,
-    /// What was kept when the question began.
+    /// The answer that was kept when the question began.
     before: Option<Kept>,
     /// The same, where it may stand in for a source that fails.
     standing: Option<Kept>,
-    /// What passing answers taught and nothing has ended.
+    /// The words that passing answers taught and nothing has ended.
     learnt: InForce,
     /// The epoch of the remote source that they stand for.
     terms: u64,
@@ -185,18 +185,18 @@ impl Weighing {
         }
     }
 
-    /// Whether a "missing" is older than something that was learnt.
+    /// True for a "missing" that is older than something that was learnt.
     fn is_outlived(&self, word: &Word) -> bool {
         let is_later = |learnt: &Learnt| learnt.at.uptime > word.asked.uptime;
         !word.status.is_accepted() && self.learnt.iter().flatten().any(is_later)
     }
 
-    /// Takes a word that stands for a source. Whether that settles the question.
+    /// Takes a word that stands for a source; true where that settles the question.
     pub fn take_instead(&mut self, word: Word) -> bool {
         self.settle(word)
     }
 
-    /// Takes what a source says that was asked. Whether that settles the question.
+    /// Takes the answer of a source that was asked; true where that settles the question.
     pub fn take(&mut self, by: Speaker, said: Said) -> bool {
         let word = |status, observed| Word { status, observed, asked: self.now.moment(), by };
         match said {
@@ -225,13 +225,13 @@ impl Weighing {
                     else {
                         continue;
                     };
-                    // Beside a failure it only serves no more: the one that failed may confirm it.
+                    // Beside a failure the learnt word is set aside for this answer only: the source that failed may confirm it.
                     if self.failure.is_none() || !is_missing {
                         self.outlooks[at] = outlook;
                     }
                     self.learnt[at] = None;
                 }
-                // An older "no" of a ledger's was ended by what was learnt since.
+                // The acceptance was learnt after this ledger was written: its "missing" does not count any more.
                 if by.is_local && is_missing && self.learnt.iter().any(Option::is_some) {
                     return false;
                 }
@@ -240,13 +240,13 @@ impl Weighing {
         }
     }
 
-    /// Of several failures the one counts that is the gateway's own doing: nothing passes for that.
+    /// Notes a failure. One that is the gateway's own doing counts before others: `on_unknown: allow` does not apply to it.
     fn fail(&mut self, failure: Failure) {
         let known = self.failure.filter(|known| known.is_own() || !failure.is_own());
         self.failure = known.or(Some(failure));
     }
 
-    /// What a definite word makes of one that was learnt; `None` where that goes on as it is.
+    /// The outlook of a learnt word after a definite one of a source; `None` where it goes on as it is.
     fn against(&self, learnt: &Learnt, word: &Word) -> Option<Outlook> {
         match (word.by.is_local, word.status) {
             (true, Status::Missing(_)) => {
@@ -279,13 +279,13 @@ impl Weighing {
         is_enough
     }
 
-    /// Whether the source that failed has said "missing" since an acceptance was recorded elsewhere.
+    /// True where the source that failed has said "missing" since an acceptance was recorded elsewhere.
     fn is_denied_since(&self, word: &Word) -> bool {
         self.standing.and_then(absence).is_some_and(|absence| absence.asked.uptime > word.observed.uptime)
     }
 
-    /// What all words amount to. `known` is what is kept now, where it may stand in for a source that fails; `are_learnt`
-    /// are the words in force now: nobody has dropped them meanwhile.
+    /// The answer that all words amount to. `known` is the answer kept now, where it may stand in for a source that fails;
+    /// `are_learnt` are the words in force now: nobody has dropped them meanwhile.
     pub fn conclude(
         mut self,
         key: &Key,
@@ -300,7 +300,14 @@ impl Weighing {
             *word = word.filter(is_learnt);
         }
         let (told, failure, holds_since) = match self.failure {
-            Some(failure) => (self.beside_failure(known), Some(failure), None),
+            Some(failure) => {
+                let told = self.beside_failure(known);
+                // An acceptance that held because no source spoke of it still does.
+                let is_known = |known: &Kept| {
+                    told.is_some_and(|told| told.word.by.name == LEARNED && told.word.asked == known.asked)
+                };
+                (told, Some(failure), known.filter(is_known).and_then(|known| known.holds_since))
+            }
             None => {
                 let (told, holds_since) = self.beside_nothing();
                 (told, None, holds_since)
@@ -324,8 +331,8 @@ impl Weighing {
         (kept, self.outlooks)
     }
 
-    /// What is known where every source was asked that it took. Where none speaks of what was learnt, it holds on, since the
-    /// moment that is the second part of the answer; it is weighed again in time.
+    /// The words where no source failed. Where none speaks of the party, learnt words hold on: the second part of the answer
+    /// is the moment at which the oldest of them was learnt, from which `agreements.cache.learnt` counts.
     fn beside_nothing(&self) -> (Option<Told>, Option<Moment>) {
         let speaks = self
             .told
@@ -336,7 +343,7 @@ impl Weighing {
         (words.fold(self.told, joined), since)
     }
 
-    /// What is known where a source has failed: what it said before, what was learnt, and what the others say.
+    /// The words where a source failed: those that it said before, those that were learnt, and those of the others.
     fn beside_failure(&self, known: Option<Kept>) -> Option<Told> {
         let now = self.now;
         let learnt = self.learnt.iter().flatten().filter(|learnt| learnt.terms == self.terms);
@@ -345,7 +352,7 @@ impl Weighing {
         let acceptance = acceptance.filter(|word| word.status.is_accepted());
         let acceptance = acceptance.filter(|word| word.by.name != LEARNED || !learnt.is_empty());
         let stale_max = self.settings.accepted + self.settings.stale;
-        // A "no" that is later, or nothing but the "no" where the acceptance is too old to serve.
+        // A later "missing" ends the acceptance; any "missing" does where the acceptance is too old to serve.
         let is_ended = |word: &Word| {
             let told = self.told.filter(|told| !told.word.status.is_accepted());
             told.is_some_and(|told| {
@@ -372,7 +379,7 @@ impl Word {
     }
 }
 
-/// What the source of a kept answer said by itself.
+/// The word that the source of a kept answer said by itself.
 fn own_word(kept: &Kept) -> Option<Word> {
     let fact = kept.answer.last?;
     Some(Word {

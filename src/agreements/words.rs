@@ -112,7 +112,7 @@ impl Words {
         self.in_force
     }
 
-    /// Whether they still bear an answer with that status, which was given for a word of that moment.
+    /// True where they still bear an answer with that status, which was given for a word of that moment.
     pub fn bear(&self, status: Status, ground: Moment, demand: Demand) -> bool {
         let words = || self.in_force.iter().flatten();
         let told = words().map(|word| word.status).reduce(Status::merged);
@@ -125,7 +125,7 @@ impl Words {
         self.in_force.iter().flatten().map(|word| word.at).max_by_key(|at| at.uptime)
     }
 
-    /// Does with the words as a question about their key came out, unless more was learnt meanwhile.
+    /// Updates the words by the outcome of a question about their key, unless more was learnt meanwhile.
     pub fn follow(&self, key: &Key, learnt: &LearntWords, outlooks: Outlooks, now: Now) {
         if outlooks == Outlooks::default() {
             return;

@@ -83,21 +83,28 @@ fn a_ledger_is_as_old_as_its_file_came_to_its_place_and_never_ahead_of_now() {
 /// A stage whose ledger is a link, to point at files with dates from before what is learnt.
 fn linked() -> Stage {
     Stage::edited("", |text, folder| {
-        fs::write(folder.join("first.yaml"), LEDGER).unwrap();
-        fs::write(folder.join("same.yaml"), format!("# Another text.\n{LEDGER}")).unwrap();
         let other = "  - { customer: c0a80101-6d2b-4c1e-8f10-0000000000aa, mca: missing }\n";
-        fs::write(folder.join("other.yaml"), LEDGER.to_owned() + other).unwrap();
         let signed = LEDGER.replace("2, mca: missing", "2, mca: { accepted: 2026-01-01T00:00:00Z }");
-        fs::write(folder.join("signed.yaml"), signed).unwrap();
+        for (name, ledger) in [
+            ("first", LEDGER.to_owned()),
+            ("same", format!("# Another text.\n{LEDGER}")),
+            ("other", LEDGER.to_owned() + other),
+            ("signed", signed),
+        ] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("agreements.yaml"), ledger).unwrap();
+        }
+        // As Kubernetes has it: the link that changes is not the last part of the path.
         fs::remove_file(folder.join("agreements.yaml")).unwrap();
-        std::os::unix::fs::symlink("first.yaml", folder.join("agreements.yaml")).unwrap();
+        std::os::unix::fs::symlink("first", folder.join("data")).unwrap();
+        std::os::unix::fs::symlink("data/agreements.yaml", folder.join("agreements.yaml")).unwrap();
         text
     })
 }
 
 fn point(stage: &Stage, target: &str) {
     std::os::unix::fs::symlink(target, stage.path("link")).unwrap();
-    fs::rename(stage.path("link"), stage.path("agreements.yaml")).unwrap();
+    fs::rename(stage.path("link"), stage.path("data")).unwrap();
 }
 
 fn attest(stage: &Stage) -> Answer {
@@ -124,9 +131,7 @@ fn a_change_counts_from_when_it_was_read_though_its_file_is_older_than_what_was_
         assert_eq!(stage.order(BLOCKED, &[]).status, 403);
         assert_eq!(attest(&stage).status, 201);
         assert_eq!(stage.order(BLOCKED, &[]).status, 201, "it was learnt");
-        for (target, expected) in
-            [("same.yaml", 201), ("other.yaml", 403), ("signed.yaml", 201), ("first.yaml", 403)]
-        {
+        for (target, expected) in [("same", 201), ("other", 403), ("signed", 201), ("first", 403)] {
             follow(target, expected);
         }
     }
@@ -143,9 +148,9 @@ fn a_ledger_that_is_named_otherwise_keeps_what_it_said_and_when() {
     assert_eq!(attest(&stage).status, 201);
     rename("ledger", "records");
     assert_eq!(stage.order(BLOCKED, &[]).status, 201, "the same file");
-    rename("path: agreements.yaml", "path: same.yaml");
+    rename("path: agreements.yaml", "path: same/agreements.yaml");
     assert_eq!(stage.order(BLOCKED, &[]).status, 201, "another file that says the same");
-    rename("path: same.yaml", "path: other.yaml");
+    rename("path: same/agreements.yaml", "path: other/agreements.yaml");
     assert_eq!(stage.order(BLOCKED, &[]).status, 403, "another file that says something else");
     assert_eq!(stage.order(CUSTOMER, &[]).status, 201);
 }
