@@ -89,6 +89,8 @@ pub struct Kept {
     pub own: Option<Status>,
     /// The moment at which it was learnt, where no source says anything of the party.
     pub holds_since: Option<Moment>,
+    /// The last moment at which every remote source had nothing to say of the party, and their terms then.
+    pub silent: Option<(Moment, u64)>,
     /// From when on it is refreshed behind.
     pub refresh_at: Uptime,
     /// How much earlier than others it ends: 0 to 255 for none to a tenth.
@@ -115,6 +117,7 @@ impl Kept {
             epoch: 0,
             own: None,
             holds_since: None,
+            silent: None,
             refresh_at: asked.uptime.after(settings.accepted.mul_f64(share)),
             early,
             doubted: None,

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use crate::agreements::asking::Asking;
 use crate::agreements::cache::{Freshness, Kept, LEARNED, Settings};
 use crate::agreements::flights::Lane;
-use crate::agreements::known::Agreements;
+use crate::agreements::known::{Agreements, kept_of};
 use crate::agreements::learnt::{Learnt, Teacher};
 use crate::agreements::precedence::Wanted;
 use crate::agreements::sources::Sources;
 use crate::agreements::words::everyones;
-use crate::clock::{Moment, Now};
+use crate::clock::Now;
 use crate::policy::agreement::{Agreement, Answer, Fact, Key, Status};
 use crate::policy::id::PartnerRef;
 use crate::policy::learning::By;
@@ -30,9 +30,9 @@ impl Agreements {
         let is_young = |word: &Learnt| now.age(word.confirmed) < settings.learnt;
         let known = self.learnt.get(&key).into_iter().flatten().filter(is_young);
         let refused = known.filter_map(|known| known.refused).next();
-        // A source that can be asked decides. Where there is none, a status that is read is of now; the answer to an
-        // attestation the upstream may have given before.
-        let decides = terms != 0 || by == By::Attestation;
+        // A source that can be asked decides. Where there is none, nothing else could lift the block.
+        let mut remote = sources.of(key.party.kind()).iter().filter(|source| !source.is_local());
+        let decides = remote.any(|source| source.may_say(&key));
         let repeats = decides && refused.is_some_and(|refused| refused.merged(status) == refused);
         if !sources.is_taught_by(teacher) || repeats {
             return false;
@@ -96,7 +96,7 @@ impl Agreements {
         let held = doubt(key);
         match held {
             Some(status) => self.learnt.put(key, Learnt::contradicted(now, status)),
-            None => self.learnt.forget(&key),
+            None => self.learnt.contradict(&key, now),
         }
         // What all partners share is in doubt with it; what they have of their own is not.
         if let Some(shared) = everyones(&key) {
@@ -134,7 +134,7 @@ impl Agreements {
         let mut found: Vec<(Key, Kept)> = self.cache.all().filter(|(key, _)| is_it(key)).collect();
         for (key, word) in self.learnt.all().filter(|(key, word)| is_it(key) && word.status.is_accepted()) {
             if !found.iter().any(|(known, _)| *known == key) {
-                found.push((key, kept_of(asking, &key, &word, 0)));
+                found.push((key, kept_of(asking, &key, &word)));
             }
         }
         found
@@ -166,13 +166,14 @@ impl Agreements {
     }
 
     /// Forgets everything about an agreement of a party: the next request asks. What is asked for now comes too late.
-    pub fn forget_all(&self, asking: &Asking<'_>, agreement: Agreement, id: PartnerRef) {
+    /// The answer is how many keys there were.
+    pub fn forget_all(&self, asking: &Asking<'_>, agreement: Agreement, id: PartnerRef) -> usize {
         let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
         let kept = self.cache.all().map(|(key, _)| key);
         let all = kept.chain(self.learnt.all().map(|(key, _)| key)).chain(self.flights.keys());
-        for key in all.filter(is_it).collect::<HashSet<Key>>() {
-            self.forget(asking, &key);
-        }
+        let keys: HashSet<Key> = all.filter(is_it).collect();
+        keys.iter().for_each(|key| self.forget(asking, key));
+        keys.len()
     }
 
     /// Forgets what is kept and learnt under a key. An answer that was asked for before is dropped.
@@ -228,12 +229,4 @@ impl Agreements {
         self.learnt.take(key, word, |_| true);
         self.changed();
     }
-}
-
-/// A word that was learnt, as the answer that it is if no source says otherwise.
-fn kept_of(asking: &Asking<'_>, key: &Key, word: &Learnt, generation: u64) -> Kept {
-    let Moment { wall, .. } = word.at;
-    let fact = Fact { status: word.status, observed_at: wall, asked_at: wall, source: LEARNED };
-    let kept = Kept::new(key, Answer::known(fact), word.at, generation, asking.settings);
-    Kept { epoch: word.teacher.under(word.terms), ..kept }
 }

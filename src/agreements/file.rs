@@ -189,23 +189,27 @@ impl FileSource {
         FileSource { name, path, held: ArcSwap::from_pointee(Held::new(ledger)) }
     }
 
+    /// A source over a later reading, in place of one that runs: what was read is as old as it was, by every clock.
+    pub fn after(name: Name, path: PathBuf, ledger: Ledger, running: &FileSource) -> FileSource {
+        let held = running.later(ledger);
+        FileSource { name, path, held: ArcSwap::from_pointee(held) }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A newer reading, dated by what it changes in this one.
-    pub fn date(&self, ledger: Ledger) -> Ledger {
-        ledger.after(&self.held.load().ledger)
-    }
-
     /// Puts a newer reading in force.
     pub fn replace(&self, ledger: Ledger) {
-        let (before, ledger) = (self.held.load(), self.date(ledger));
-        let is_as_old = ledger.written_at == before.ledger.written_at;
-        let held = Held::new(ledger);
-        let written = if is_as_old { before.written } else { held.written };
-        self.held.store(Arc::new(Held { written, ..held }));
+        self.held.store(Arc::new(self.later(ledger)));
+    }
+
+    fn later(&self, ledger: Ledger) -> Held {
+        let before = self.held.load();
+        let held = Held::new(ledger.after(&before.ledger));
+        let is_as_old = held.ledger.written_at == before.ledger.written_at;
+        Held { written: if is_as_old { before.written } else { held.written }, ..held }
     }
 }
 

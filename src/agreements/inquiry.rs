@@ -89,7 +89,9 @@ impl Inquiry {
         }
         let still_answers = |known: Kept| {
             let holds = known.doubted.is_none() && known.by_age(&self.settings, self.now) != Freshness::Hard;
-            holds && known.fact().is_some_and(|fact| fact.status.is_accepted())
+            // One that is not enough for a rule denies: that it could not be asked for again counts.
+            let demand = self.sources.demand(&self.key);
+            holds && known.fact().is_some_and(|fact| demand.is_met_by(fact.status))
         };
         !failure.is_own()
             && kept.answer.last.is_some()

@@ -10,11 +10,13 @@ use crate::agreements::asking::{Asking, LookupCounts};
 use crate::agreements::cache::{FactCache, Freshness, Kept, LEARNED, stand_in};
 use crate::agreements::flights::{Flights, Lane, Waiter};
 use crate::agreements::inquiry::Inquiry;
+use crate::agreements::learnt::Learnt;
 use crate::agreements::near::NearFacts;
 use crate::agreements::precedence::Wanted;
 use crate::agreements::sources::Sources;
 use crate::agreements::words::{LearntWords, Words};
-use crate::policy::agreement::{Answer, Failure, Key, Statuses};
+use crate::clock::Moment;
+use crate::policy::agreement::{Answer, Fact, Failure, Key, Statuses};
 use crate::policy::decision::Need;
 
 /// The facts, shared by all workers. It outlives every configuration.
@@ -115,6 +117,24 @@ impl Agreements {
         }
     }
 
+    /// The answer that may stand in for one that can not be had: kept, or what was learnt where nothing is kept.
+    fn standing(&self, asking: &Asking<'_>, key: &Key) -> Option<Kept> {
+        let (sources, settings, now) = (asking.sources, asking.settings, asking.now);
+        match self.cache.get(key) {
+            Some(kept) => {
+                let holds = kept.holds_since.is_none_or(|since| now.age(since) < settings.learnt);
+                let stands = holds && sources.stands(&kept, key) && !self.is_superseded(asking, key, &kept);
+                stands.then_some(kept)
+            }
+            None => {
+                let words = Words::about(key, &self.learnt, sources, settings, now);
+                let terms = sources.terms(key.party.kind());
+                let word = words.in_force().into_iter().flatten().find(|word| word.terms == terms);
+                word.map(|word| kept_of(asking, key, &word))
+            }
+        }
+    }
+
     /// The reason why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
     /// likely to now.
     fn serves_stale(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> Option<Failure> {
@@ -177,14 +197,14 @@ impl Agreements {
                 // What was found wanting is so still.
                 looked_at != Some(kept.weighed) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
-            let kept = kept.filter(|kept| asking.sources.stands(kept, &need.key));
+            let kept = self.standing(asking, &need.key);
             if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {
                 statuses.answers.push(stand_in(kept, now, failure));
                 continue;
             }
             statuses.answers.push(stand_in(kept, now, Failure::NotAsked));
             if need.decides {
-                waiting.push((at, need.key, waiter, kept));
+                waiting.push((at, need.key, waiter));
             }
         }
         self.wait(asking, waiting, &mut statuses).await;
@@ -202,8 +222,7 @@ impl Agreements {
         let mut waiting = Vec::with_capacity(which.len());
         for &at in which {
             let key = needs[at].key;
-            let kept = self.cache.get(&key).filter(|kept| asking.sources.stands(kept, &key));
-            waiting.push((at, key, self.ask_again(asking, key, Lane::Shared), kept));
+            waiting.push((at, key, self.ask_again(asking, key, Lane::Shared)));
         }
         self.wait(asking, waiting, statuses).await;
     }
@@ -217,17 +236,12 @@ impl Agreements {
         })
     }
 
-    async fn wait(
-        &self,
-        asking: &Asking<'_>,
-        waiting: Vec<(usize, Key, Waiter, Option<Kept>)>,
-        statuses: &mut Statuses,
-    ) {
+    async fn wait(&self, asking: &Asking<'_>, waiting: Vec<(usize, Key, Waiter)>, statuses: &mut Statuses) {
         if waiting.is_empty() {
             return;
         }
         let deadline = tokio::time::Instant::from_std(asking.until);
-        for (at, key, waiter, kept) in waiting {
+        for (at, key, waiter) in waiting {
             let joined = waiter.joined;
             let landed = tokio::time::timeout_at(deadline, waiter.landed()).await;
             let landed = match landed {
@@ -241,9 +255,10 @@ impl Agreements {
             };
             statuses.answers[at] = match landed {
                 Ok(Some(landed)) => landed.answer_at(asking.now),
-                Ok(None) => stand_in(kept, asking.now, Failure::Source),
+                // As it is now: it may have been doubted while this request waited.
+                Ok(None) => stand_in(self.standing(asking, &key), asking.now, Failure::Source),
                 // The flight goes on for the next request.
-                Err(_) => stand_in(kept, asking.now, Failure::Deadline),
+                Err(_) => stand_in(self.standing(asking, &key), asking.now, Failure::Deadline),
             };
         }
     }
@@ -281,4 +296,12 @@ impl Agreements {
 /// True for a need that nobody waits for and that no source can answer: a question would start a flight for nothing.
 fn is_moot(asking: &Asking<'_>, need: &Need) -> bool {
     !need.decides && !asking.sources.may_say(&need.key)
+}
+
+/// A word that was learnt, as the answer that it is if no source says otherwise.
+pub(super) fn kept_of(asking: &Asking<'_>, key: &Key, word: &Learnt) -> Kept {
+    let Moment { wall, .. } = word.at;
+    let fact = Fact { status: word.status, observed_at: wall, asked_at: wall, source: LEARNED };
+    let kept = Kept::new(key, Answer::known(fact), word.at, 0, asking.settings);
+    Kept { epoch: word.teacher.under(word.terms), ..kept }
 }

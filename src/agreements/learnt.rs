@@ -22,13 +22,16 @@ impl Teacher {
             learning.customer,
             learning.status,
         );
-        for ((place, _), told) in learning.when.iter().zip(found) {
-            let told = match told {
-                Told::Text(text) => format!("\"{}\"", text.to_ascii_lowercase()),
-                Told::Flag(flag) => flag.to_string(),
-            };
-            text += &format!("{place}={told}\n");
-        }
+        let told = |told: &Told| match told {
+            Told::Text(text) => format!("\"{}\"", text.to_ascii_lowercase()),
+            Told::Flag(flag) => flag.to_string(),
+        };
+        let when = learning.when.iter().zip(found);
+        let mut lines: Vec<String> =
+            when.map(|((place, _), found)| format!("{place}={}\n", told(found))).collect();
+        // The order in which a configuration names them means nothing.
+        lines.sort_unstable();
+        text += &lines.concat();
         text += &learning.date.as_ref().map_or_else(String::new, ToString::to_string);
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
         Teacher(u64::from_be_bytes(hash.as_ref()[..8].try_into().expect("a hash has more than eight bytes")))
@@ -70,8 +73,8 @@ pub struct Learnt {
     pub teacher: Teacher,
     /// The epoch of the remote source that it stands for; zero for none. Under other terms that source may say otherwise.
     pub terms: u64,
-    /// True once that source was asked, and had nothing to say of the party: then it stands for nobody.
-    pub is_alone: bool,
+    /// The moment up to which words that count for every partner are ended for this key.
+    pub ends: Option<Moment>,
     /// The acceptance that the upstream has contradicted since. An answer that only repeats it teaches nothing.
     pub refused: Option<Status>,
 }
@@ -80,17 +83,17 @@ impl Learnt {
     /// A word learnt now.
     pub fn new(status: Status, now: Now, teacher: Teacher, terms: u64) -> Learnt {
         let at = now.moment();
-        Learnt { status, at, confirmed: at, teacher, terms, is_alone: false, refused: None }
+        Learnt { status, at, confirmed: at, teacher, terms, ends: None, refused: None }
     }
 
-    /// A later word has ended now what was learnt.
-    pub fn ended(now: Now, teacher: Teacher) -> Learnt {
-        Learnt::new(Status::MISSING, now, teacher, 0)
+    /// Nothing is learnt any more; what counts for every partner is ended up to that moment.
+    pub fn ended(now: Now, ends: Moment) -> Learnt {
+        Learnt { ends: Some(ends), ..Learnt::new(Status::MISSING, now, Teacher(0), 0) }
     }
 
     /// The upstream has contradicted now an acceptance.
     pub fn contradicted(now: Now, status: Status) -> Learnt {
-        Learnt { refused: Some(status), ..Learnt::ended(now, Teacher(0)) }
+        Learnt { refused: Some(status), ..Learnt::ended(now, now.moment()) }
     }
 
     /// True where it is no older than another word, and tells everything that this one tells.

@@ -108,8 +108,6 @@ pub enum Outlook {
     /// A source that is asked in its place has told of an acceptance too. It is what that source says of it, where it has said
     /// everything.
     Confirmed(Option<Status>),
-    /// The source that is asked in its place has nothing to say of the party.
-    Alone,
     /// A later word has ended it.
     Ended,
 }
@@ -132,6 +130,9 @@ pub struct Weighing {
     outlooks: Outlooks,
     told: Option<Told>,
     failure: Option<Failure>,
+    /// How many remote sources have answered that they know nothing of the party, and how many were asked at all.
+    silent: u32,
+    asked: u32,
 }
 
 impl Weighing {
@@ -149,6 +150,8 @@ impl Weighing {
             outlooks: Outlooks::default(),
             told: None,
             failure: None,
+            silent: 0,
+            asked: 0,
         }
     }
 
@@ -174,7 +177,9 @@ impl Weighing {
             (is_said && is_enough(word.status) && !self.is_outlived(&word)).then_some(word)
         });
         let stands = |learnt: &Learnt| {
-            learnt.terms == self.terms && !learnt.is_alone && self.now.age(learnt.at) < self.settings.accepted
+            learnt.terms == self.terms
+                && self.silence().is_none_or(|silence| silence.uptime < learnt.at.uptime)
+                && self.now.age(learnt.at) < self.settings.accepted
         };
         let learnt = self.learnt.iter().flatten().filter(|learnt| stands(learnt)).map(Word::of_learnt);
         let learnt = learnt.fold(None, joined).map(|told| told.word);
@@ -191,6 +196,25 @@ impl Weighing {
         !word.status.is_accepted() && self.learnt.iter().flatten().any(is_later)
     }
 
+    /// True where a remote source need not be asked: every one of them had nothing to say of the party a while ago.
+    pub fn is_silent(&self, source: Speaker) -> bool {
+        let is_doubted = self.before.is_some_and(|before| before.doubted.is_some());
+        let may_reuse = !source.is_local && self.wanted == Wanted::Fresh && !is_doubted;
+        let silence = self.silence().filter(|silence| self.now.age(*silence) < self.settings.accepted);
+        // Without anything that was learnt before, the party would be unknown: then it is asked whether that is still so.
+        let holds = |silence: Moment| {
+            let is_before = |learnt: &Learnt| learnt.at.uptime <= silence.uptime;
+            self.learnt.iter().flatten().any(is_before) && self.learnt.iter().flatten().all(is_before)
+        };
+        may_reuse && silence.is_some_and(holds)
+    }
+
+    /// The last moment at which every remote source had nothing to say of the party, under the terms of now.
+    fn silence(&self) -> Option<Moment> {
+        let silent = self.before.and_then(|before| before.silent)?;
+        (silent.1 == self.terms).then_some(silent.0)
+    }
+
     /// Takes a word that stands for a source; true where that settles the question.
     pub fn take_instead(&mut self, word: Word) -> bool {
         self.settle(word)
@@ -198,16 +222,17 @@ impl Weighing {
 
     /// Takes the answer of a source that was asked; true where that settles the question.
     pub fn take(&mut self, by: Speaker, said: Said) -> bool {
+        if !by.is_local {
+            self.asked += 1;
+            self.silent += u32::from(said == Said::Nothing);
+        }
+        self.weigh(by, said)
+    }
+
+    fn weigh(&mut self, by: Speaker, said: Said) -> bool {
         let word = |status, observed| Word { status, observed, asked: self.now.moment(), by };
         match said {
-            Said::Nothing => {
-                for (outlook, learnt) in self.outlooks.iter_mut().zip(&self.learnt) {
-                    if learnt.is_some() && !by.is_local {
-                        *outlook = Outlook::Alone;
-                    }
-                }
-                false
-            }
+            Said::Nothing => false,
             Said::Failed(why) => {
                 self.fail(why);
                 false
@@ -231,8 +256,9 @@ impl Weighing {
                     }
                     self.learnt[at] = None;
                 }
-                // The acceptance was learnt after this ledger was written: its "missing" does not count any more.
-                if by.is_local && is_missing && self.learnt.iter().any(Option::is_some) {
+                // An acceptance was learnt after this ledger was written, or since this question began: its "missing" does not
+                // count any more.
+                if is_missing && self.learnt.iter().any(Option::is_some) {
                     return false;
                 }
                 self.settle(word)
@@ -250,9 +276,9 @@ impl Weighing {
     fn against(&self, learnt: &Learnt, word: &Word) -> Option<Outlook> {
         match (word.by.is_local, word.status) {
             (true, Status::Missing(_)) => {
-                (word.observed.uptime >= learnt.confirmed.uptime).then_some(Outlook::Ended)
+                (word.observed.uptime >= learnt.at.uptime).then_some(Outlook::Ended)
             }
-            (false, Status::Missing(_)) => Some(Outlook::Ended),
+            (false, Status::Missing(_)) => (word.asked.uptime >= learnt.at.uptime).then_some(Outlook::Ended),
             // What is enough need not be all that the source could say.
             (false, status @ Status::Accepted { .. }) => {
                 Some(Outlook::Confirmed((!self.demand.is_met_by(status)).then_some(status)))
@@ -313,6 +339,10 @@ impl Weighing {
                 (told, None, holds_since)
             }
         };
+        let silent = match self.asked {
+            0 => self.before.and_then(|before| before.silent),
+            asked => (self.silent == asked).then_some((now.moment(), self.terms)),
+        };
         let answer = Answer {
             last: told.map(|told| told.word.fact()),
             failure: failure.or(told.is_none().then_some(Failure::Unrecorded)),
@@ -325,6 +355,7 @@ impl Weighing {
             epoch: told.map_or(0, |told| told.word.by.epoch),
             own: told.map(|told| told.own),
             holds_since,
+            silent,
             doubted: is_dropped.then_some(now.uptime),
             ..kept
         };
@@ -337,7 +368,8 @@ impl Weighing {
         let speaks = self
             .told
             .is_some_and(|told| !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status));
-        let holding = self.learnt.iter().flatten().filter(|_| !speaks);
+        let is_young = |learnt: &&Learnt| self.now.age(learnt.at) < self.settings.learnt;
+        let holding = self.learnt.iter().flatten().filter(|_| !speaks).filter(is_young);
         let since = holding.clone().map(|learnt| learnt.at).min_by_key(|at| at.uptime);
         let words = holding.map(|learnt| Word { asked: self.now.moment(), ..Word::of_learnt(learnt) });
         (words.fold(self.told, joined), since)

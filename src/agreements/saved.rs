@@ -104,7 +104,8 @@ fn beside(path: &Path) -> PathBuf {
 /// The form in which a word that was learnt is saved: as old as it is, whatever became of the wall clock since.
 pub fn of_learnt(key: Key, word: Learnt, now: Now) -> Saved {
     let by_now = |moment: Moment| Moment { wall: now.wall_of(moment), ..moment };
-    Saved::Learnt(key, Learnt { at: by_now(word.at), confirmed: by_now(word.confirmed), ..word })
+    let (at, confirmed) = (by_now(word.at), by_now(word.confirmed));
+    Saved::Learnt(key, Learnt { at, confirmed, ends: word.ends.map(by_now), ..word })
 }
 
 fn write_line(writer: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
@@ -165,7 +166,14 @@ pub fn read_lines(
     let mut loaded = Loaded::default();
     for line in lines {
         let line = serde_json::from_slice::<Line>(&line?).ok().filter(|_| is_read);
-        match line.and_then(|line| line.read(now)).filter(holds) {
+        // What a word has ended stays so, though its own teacher is gone.
+        let end = |saved: Saved| match saved {
+            Saved::Learnt(key, word) if word.status.is_accepted() && !is_taught(word.teacher) => {
+                word.ends.map_or(saved, |ends| Saved::Learnt(key, Learnt::ended(now, ends)))
+            }
+            saved => saved,
+        };
+        match line.and_then(|line| line.read(now)).map(end).filter(holds) {
             Some(saved) => loaded.facts.push(saved),
             None => loaded.left_out += 1,
         }
@@ -241,7 +249,7 @@ mod tests {
                     confirmed,
                     teacher: Teacher(teacher),
                     terms: 7,
-                    is_alone: teacher == 3,
+                    ends: (teacher == 3).then_some(at),
                     refused,
                 },
             )

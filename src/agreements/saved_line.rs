@@ -44,8 +44,8 @@ pub struct Line {
     terms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmed_at: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_alone: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<SavedStatus>,
 }
@@ -89,7 +89,7 @@ impl Line {
             epoch,
             terms: learnt.map(|word| word.terms),
             confirmed_at: learnt.map(|word| word.confirmed.wall.to_string()),
-            is_alone: learnt.is_some_and(|word| word.is_alone),
+            ends_at: learnt.and_then(|word| word.ends).map(|at| at.wall.to_string()),
             refused: learnt.and_then(|word| word.refused).and_then(SavedStatus::of),
         })
     }
@@ -148,19 +148,24 @@ impl Line {
         let status = line.status.read()?;
         let asked_at: Timestamp = line.asked_at.parse().ok()?;
         let source = Name::new(&line.source)?;
-        let confirmed_at = read(&line.confirmed_at, |text| text.parse::<Timestamp>().ok())?;
+        let moment = |text: &Option<String>| {
+            let at = read(text, |text| text.parse::<Timestamp>().ok())?;
+            Some(at.map(|at| now.at_wall(at)))
+        };
+        let confirmed = moment(&line.confirmed_at)?;
+        let ends = moment(&line.ends_at)?;
         let refused = match &line.refused {
             Some(refused) => Some(refused.read()?),
             None => None,
         };
-        match (source == LEARNED, confirmed_at, line.terms) {
-            (true, Some(confirmed_at), Some(terms)) => {
-                let (at, confirmed) = (now.at_wall(asked_at), now.at_wall(confirmed_at));
-                let (teacher, is_alone) = (Teacher(line.epoch), line.is_alone);
-                let word = Learnt { status, at, confirmed, teacher, terms, is_alone, refused };
+        let is_answer = refused.is_none() && ends.is_none();
+        match (source == LEARNED, confirmed, line.terms) {
+            (true, Some(confirmed), Some(terms)) => {
+                let (at, teacher) = (now.at_wall(asked_at), Teacher(line.epoch));
+                let word = Learnt { status, at, confirmed, teacher, terms, ends, refused };
                 Some(Saved::Learnt(key, word))
             }
-            (false, None, None) if refused.is_none() && !line.is_alone => {
+            (false, None, None) if is_answer => {
                 let observed_at = line.observed_at.parse().ok()?;
                 Some(Saved::Answer(key, Fact { status, observed_at, asked_at, source }, line.epoch))
             }

@@ -105,7 +105,7 @@ impl Sources {
             let last = at + 1 == sources.len();
             let (name, epoch, is_local) = (source.name(), source.epoch(), source.is_local());
             let speaker = Speaker { name, epoch, is_local };
-            if !is_local && !source.may_say(key) {
+            if !is_local && (!source.may_say(key) || weighing.is_silent(speaker)) {
                 continue;
             }
             let is_settled = match weighing.instead_of(speaker) {

@@ -5,7 +5,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::agreements::cache::Settings;
-use crate::agreements::learnt::{Learnt, Teacher};
+use crate::agreements::learnt::Learnt;
 use crate::agreements::precedence::{InForce, Outlook, Outlooks};
 use crate::agreements::sources::Sources;
 use crate::clock::{Moment, Now};
@@ -37,12 +37,16 @@ impl LearntWords {
     /// Takes a word, beside what is known already and `holds` still: of both nothing is lost.
     pub fn take(&self, key: Key, word: Learnt, holds: impl Fn(&Learnt) -> bool) {
         self.words.entry(key).and_compute_with(|known| {
-            let known = known.map(|known| *known.value()).unwrap_or_default();
-            let known = || known.iter().flatten().filter(|known| holds(known));
+            let kept = known.map(|known| *known.value()).unwrap_or_default();
+            let known = || kept.iter().flatten().filter(|known| holds(known));
             if known().any(|known| known.covers(&word) && known.at != word.at) {
                 return Op::Nop;
             }
-            let word = Learnt { is_alone: known().any(|known| known.is_alone), ..word };
+            let last = |moment: fn(&Learnt) -> Option<Moment>| {
+                kept.iter().flatten().chain([&word]).filter_map(moment).max_by_key(|at| at.uptime)
+            };
+            // What is ended of others stays so.
+            let word = Learnt { ends: last(|word| word.ends), ..word };
             let all = || known().filter(|known| !word.covers(known)).chain([&word]);
             let last = all().max_by_key(|word| word.at.uptime);
             let other = all().filter(|word| Some(*word) != last).max_by_key(|word| word.dated());
@@ -65,6 +69,18 @@ impl LearntWords {
     /// Puts a word in place of whatever is known.
     pub fn put(&self, key: Key, word: Learnt) {
         self.words.insert(key, [Some(word), None]);
+    }
+
+    /// Puts an end to what was learnt of a key, which the upstream has contradicted.
+    pub fn contradict(&self, key: &Key, now: Now) {
+        self.words.entry(*key).and_compute_with(|known| {
+            let known = known.map(|known| *known.value()).unwrap_or_default();
+            let status = known.iter().flatten().map(|word| word.status).reduce(Status::merged);
+            match status.filter(|status| status.is_accepted()) {
+                Some(status) => Op::Put([Some(Learnt::contradicted(now, status)), None]),
+                None => Op::Nop,
+            }
+        });
     }
 
     /// Drops what was learnt of a key.
@@ -92,19 +108,16 @@ impl Words {
     /// Looks them up.
     pub fn about(key: &Key, learnt: &LearntWords, sources: &Sources, settings: &Settings, now: Now) -> Words {
         let kept = [learnt.get(key), everyones(key).map(|key| learnt.get(&key)).unwrap_or_default()];
-        let is_young = |word: &Learnt| now.age(word.confirmed) < settings.learnt;
-        let [own, shared] = kept;
-        // A later word about the key itself may have ended what counts for every partner.
-        let ended = own.iter().flatten().find(|own| !own.status.is_accepted() && is_young(own));
-        let is_ended = |word: &Learnt| ended.is_some_and(|ended| ended.at.uptime >= word.at.uptime);
         let holds = |word: &Learnt| {
-            word.status.is_accepted()
-                && is_young(word)
-                && sources.is_taught_by(word.teacher)
-                && !is_ended(word)
+            let is_young = now.age(word.confirmed) < settings.learnt;
+            word.status.is_accepted() && is_young && sources.is_taught_by(word.teacher)
         };
-        let in_force = [own[0], own[1], shared[0], shared[1]].map(|word| word.filter(&holds));
-        Words { kept, in_force }
+        // A later word about the key itself may have ended what counts for every partner.
+        let ends = ends(&kept[0]);
+        let is_ended = |word: &Learnt| ends.is_some_and(|ends| ends.uptime >= word.at.uptime);
+        let [own, shared] = kept.map(|pair| pair.map(|word| word.filter(&holds)));
+        let shared = shared.map(|word| word.filter(|word| !is_ended(word)));
+        Words { kept, in_force: [own[0], own[1], shared[0], shared[1]] }
     }
 
     /// The acceptances that nothing has ended.
@@ -134,7 +147,6 @@ impl Words {
             let word = self.in_force[at]?;
             match outlooks[at] {
                 Outlook::Holds => Some(word),
-                Outlook::Alone => Some(Learnt { is_alone: true, ..word }),
                 Outlook::Confirmed(whole) => {
                     let status = whole.unwrap_or(word.status);
                     Some(Learnt { status, confirmed: now.moment(), ..word })
@@ -142,22 +154,22 @@ impl Words {
                 Outlook::Ended => None,
             }
         };
-        let [own, shared] = self.kept;
-        let ended =
-            [2, 3].into_iter().find(|at| outlooks[*at] == Outlook::Ended && self.in_force[*at].is_some());
-        let own_next = match ([next(0), next(1)], ended) {
-            // What counts for every partner goes on for the others.
-            ([None, None], Some(_)) => [Some(Learnt::ended(now, Teacher(0))), None],
-            // A word that has ended others stands as long as nothing is learnt.
-            ([None, None], None) if own.iter().flatten().any(|word| !word.status.is_accepted()) => own,
-            (own, _) => own,
+        let own = self.kept[0];
+        // What counts for every partner goes on for the others: it is ended for this key alone.
+        let ended = (2..4).any(|at| outlooks[at] == Outlook::Ended && self.in_force[at].is_some());
+        let ends = if ended { Some(now.moment()) } else { ends(&own) };
+        let own_next = match [next(0), next(1)] {
+            [None, None] if own.iter().flatten().any(|word| word.refused.is_some()) => own,
+            [None, None] => [ends.map(|ends| Learnt::ended(now, ends)), None],
+            words => words.map(|word| word.map(|word| Learnt { ends, ..word })),
         };
         learnt.replace(*key, own, own_next);
-        if let Some(key) = everyones(key) {
-            let goes_on = |at: usize| next(at).or(self.kept[1][at - 2]);
-            learnt.replace(key, shared, [goes_on(2), goes_on(3)]);
-        }
     }
+}
+
+/// The moment up to which the words of a key end what counts for every partner.
+fn ends(own: &Pair) -> Option<Moment> {
+    own.iter().flatten().filter_map(|word| word.ends).max_by_key(|at| at.uptime)
 }
 
 /// The key under which an acceptance is kept that counts for every partner: a direct one follows the customer.

@@ -29,6 +29,7 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         let snapshot = shared.snapshot();
         let now = Now::read();
         let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, now);
+        let mut forgotten = 0;
         let mut refreshed = vec![false; found.len()];
         match facts.act {
             Act::Show => {}
@@ -46,12 +47,12 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
                 let forget = move || {
                     let snapshot = shared.snapshot();
                     let asking = Asking::new(&snapshot.sources, &snapshot.freshness, None, Now::read());
-                    shared.agreements.forget_all(&asking, asked.agreement, asked.party);
+                    shared.agreements.forget_all(&asking, asked.agreement, asked.party)
                 };
-                let _ = tokio::task::spawn_blocking(forget).await;
+                forgotten = tokio::task::spawn_blocking(forget).await.unwrap_or_default();
             }
         }
-        let report = match found.is_empty() {
+        let report = match found.is_empty() && forgotten == 0 {
             true => FactsReport::Nothing,
             false => {
                 let with = |((key, kept), refreshed): (&(Key, Kept), &bool)| {

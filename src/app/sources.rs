@@ -71,11 +71,11 @@ impl SourceStore {
         let mut ledgers = Vec::new();
         let tenants = Arc::new(settings.policy.policy.tenants.clone());
         for ledger in &settings.agreements.ledgers {
-            let mut read = ledger.ledger.clone();
-            if let Some(before) = self.before(ledger.name, &ledger.path) {
-                read = before.date(read);
-            }
-            let source = Arc::new(FileSource::new(ledger.name, ledger.path.clone(), read));
+            let (name, path, read) = (ledger.name, ledger.path.clone(), ledger.ledger.clone());
+            let source = Arc::new(match self.before(name, &path) {
+                Some(running) => FileSource::after(name, path, read, running),
+                None => FileSource::new(name, path, read),
+            });
             ledgers.push(WatchedLedger::new(&source, ledger.ledger.loaded_at, &tenants));
             named.insert(ledger.name, source);
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign::agreements::cache::Settings;
 use countersign::agreements::learnt::Teacher;
@@ -111,6 +111,7 @@ pub fn billed(customer: Guid, partner: u64) -> Key {
 #[derive(Clone, Copy, Debug)]
 pub struct Given {
     pub at: Moment,
+    pub mono: Instant,
     pub said: Said,
     pub epoch: u64,
 }
@@ -177,7 +178,7 @@ impl Source for Behind {
             }
             said => said,
         };
-        let given = Given { at: now.moment(), said, epoch: self.epoch() };
+        let given = Given { at: now.moment(), mono: now.mono, said, epoch: self.epoch() };
         let mut gate = self.gate.subscribe();
         Box::pin(async move {
             gate.wait_for(|open| *open).await.unwrap();
@@ -213,6 +214,8 @@ pub struct World {
     pub customer: Guid,
     pub now: Now,
     agreements: Agreements,
+    /// One worker's copies.
+    near: NearFacts,
     pub sources: Arc<Sources>,
     pub ledger: Arc<Behind>,
     pub center: Arc<Behind>,
@@ -230,7 +233,7 @@ pub struct World {
 }
 
 impl World {
-    fn new(seed: u64, start: Now, agreements: Agreements, is_told: bool) -> World {
+    fn new(seed: u64, start: Now, (agreements, near): Shared, is_told: bool) -> World {
         let mut random = Random(seed);
         let (ledger, center) = (Behind::new("ledger", true, start), Behind::new("center", false, start));
         let order = random.below(4);
@@ -240,6 +243,7 @@ impl World {
             customer: Guid::from_bits(u128::from(seed) + 1),
             now: start,
             agreements,
+            near,
             sources: Arc::default(),
             ledger,
             center,
@@ -467,6 +471,7 @@ impl World {
         let mut text = Vec::new();
         saved::write(&mut text, answers.chain(words), self.now.wall).unwrap();
         self.agreements = Agreements::new(1000, Handle::current());
+        self.near = NearFacts::default();
         self.agreements.renew(&self.sources);
         let epoch = *self.center.epoch.lock().unwrap();
         let epoch_of = |name| (name == self.center.name && self.order > 0).then_some(epoch);
@@ -517,7 +522,7 @@ impl World {
         wrong
     }
 
-    async fn judge(&self, of: Key, settings: &Settings) -> (Outcome, Verdict) {
+    async fn judge(&mut self, of: Key, settings: &Settings) -> (Outcome, Verdict) {
         let policy = &POLICIES[self.policy];
         let mut caller = support::caller(policy);
         caller.partner.tenant = of.scope.billing().unwrap();
@@ -528,8 +533,9 @@ impl World {
         };
         let plan = policy.plan(Facts { caller: &caller, request: &request, at: self.now.wall }).unwrap();
         assert_eq!(plan.needs().iter().map(|need| need.key).collect::<Vec<_>>(), [of]);
-        let asking = self.asking(settings);
-        let at_hand = self.agreements.at_hand(&mut NearFacts::default(), &asking, plan.needs());
+        let sources = Arc::clone(&self.sources);
+        let asking = Asking::new(&sources, settings, Some(Guid::from_bits(1)), self.now);
+        let at_hand = self.agreements.at_hand(&mut self.near, &asking, plan.needs());
         let mut statuses: Statuses = match at_hand {
             Some(statuses) => statuses,
             None => self.agreements.look_up(&asking, plan.needs()).await.0,
@@ -549,9 +555,12 @@ impl World {
     }
 }
 
+/// What histories share, one after another: the knowledge, and a worker's copies of it.
+type Shared = (Agreements, NearFacts);
+
 /// Lives through a history; the error is what went wrong.
-async fn live(seed: u64, agreements: Agreements, is_told: bool) -> Result<World, String> {
-    let mut world = World::new(seed, Now::read(), agreements, is_told);
+async fn live(seed: u64, shared: Shared, is_told: bool) -> Result<World, String> {
+    let mut world = World::new(seed, Now::read(), shared, is_told);
     for _ in 0..=world.random.below(EVENTS_MAX) {
         if let Some(wrong) = world.step().await {
             let given = world.center.given.lock().unwrap();
@@ -569,14 +578,14 @@ fn only_the_last_definite_word_in_force_counts() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut outcomes = [0u64; 2];
         runtime.block_on(async {
-            let new = || Agreements::new(1000, Handle::current());
-            let mut agreements = new();
+            let new = || (Agreements::new(1000, Handle::current()), NearFacts::default());
+            let mut shared = new();
             for seed in (first..HISTORIES).step_by(2) {
-                match live(seed, agreements, false).await {
+                match live(seed, shared, false).await {
                     // Others are made now and then, so that there is little to look through.
                     Ok(world) => {
                         outcomes = [0, 1].map(|at| outcomes[at] + world.outcomes[at]);
-                        agreements = if seed % 64 < 2 { new() } else { world.agreements };
+                        shared = if seed % 64 < 2 { new() } else { (world.agreements, world.near) };
                     }
                     Err(wrong) => panic!("{}", live(seed, new(), true).await.err().unwrap_or(wrong)),
                 }

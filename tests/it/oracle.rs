@@ -1,6 +1,8 @@
 //! The oracle of the random histories: what an order may come to by the log of every word that the gateway was given. It
 //! knows nothing of caches, flights or how words are weighed.
 
+use std::time::Duration;
+
 use countersign::agreements::cache::Settings;
 use countersign::agreements::source::Said;
 use countersign::clock::Moment;
@@ -42,6 +44,11 @@ impl World {
         fails(self.center.says(&of)) || last.is_some_and(|(_, given)| fails(given.said))
     }
 
+    /// Whether every worker knows of an answer: what was asked for behind another one, each of them finds within a second.
+    fn is_noticed(&self, given: &Given) -> bool {
+        self.now.mono.saturating_duration_since(given.mono) >= Duration::from_secs(1)
+    }
+
     /// What was learnt, of a key or of everybody's, and nothing has ended. The last one first.
     fn learnt_in_force(&self, of: Key, settings: &Settings) -> Vec<Learning> {
         let shared = Key { scope: Scope::None, ..of };
@@ -61,7 +68,9 @@ impl World {
             // The center's definite word ends it, one way or the other.
             .filter(|word| {
                 let ends = |(given, _): &&(Given, Status)| {
-                    given.at.uptime > word.at.uptime && matches!(given.said, Said::Definite { .. })
+                    self.is_noticed(given)
+                        && given.at.uptime > word.at.uptime
+                        && matches!(given.said, Said::Definite { .. })
                 };
                 !center_says.iter().any(|said| ends(&said))
             })
@@ -125,7 +134,9 @@ impl World {
         });
         let by_ledger = ledger.is_some_and(|(status, observed)| {
             let denied = |(given, status): &(Given, Status)| {
-                matches!(status, Status::Missing(_)) && given.at.uptime > observed.uptime
+                self.is_noticed(given)
+                    && matches!(status, Status::Missing(_))
+                    && given.at.uptime > observed.uptime
             };
             // A source that comes first has the last word.
             let is_denied = self.order == 2 && words.first().is_some_and(denied) && learnt.is_empty();
@@ -139,8 +150,9 @@ impl World {
                 !ended.is_learnt_only && ended.key == of && ended.at.uptime >= given.at.uptime
             };
             let is_last = words.iter().all(|(other, other_status)| {
-                let is_later =
-                    other.at.uptime > given.at.uptime && matches!(other.said, Said::Definite { .. });
+                let is_later = self.is_noticed(other)
+                    && other.at.uptime > given.at.uptime
+                    && matches!(other.said, Said::Definite { .. });
                 !is_later || self.meets(*other_status)
             });
             let ledger_says_no = ledger.is_some_and(|(status, _)| matches!(status, Status::Missing(_)));
