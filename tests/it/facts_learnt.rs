@@ -36,6 +36,9 @@ fn what_is_learnt_counts_at_once_and_no_older_answer_takes_it_back() {
             let pending =
                 std::future::poll_fn(|cx| std::task::Poll::Ready(looking.as_mut().poll(cx).is_pending()));
             assert!(pending.await);
+            while source.asked() < 2 {
+                tokio::task::yield_now().await;
+            }
             let learnt_at = later(now, 7);
             agreements.learn(
                 &asking(&sources, &settings, learnt_at),
