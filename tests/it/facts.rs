@@ -108,6 +108,7 @@ fn ignorance_is_never_missing() {
 
 #[test]
 fn stacked_sources_are_asked_in_turn() {
+    let part = Said::AtLeast { status: ACCEPTED, observed: Now::read().moment(), failure: Failure::Source };
     let rows = [
         ([Said::Nothing, definite(ACCEPTED)], Some(ACCEPTED), None),
         ([definite(Status::MISSING), definite(ACCEPTED)], Some(Status::MISSING), None),
@@ -120,6 +121,10 @@ fn stacked_sources_are_asked_in_turn() {
         ),
         ([Said::Nothing, Said::Nothing], None, Some(Failure::Unrecorded)),
         ([Said::Nothing, Said::Failed(Failure::Source)], None, Some(Failure::Source)),
+        ([part, Said::Nothing], Some(ACCEPTED), Some(Failure::Source)),
+        // Of several failures the gateway's own counts.
+        ([Said::Failed(Failure::Source), Said::Failed(Failure::Throttled)], None, Some(Failure::Throttled)),
+        ([Said::Failed(Failure::Throttled), Said::Failed(Failure::Source)], None, Some(Failure::Throttled)),
     ];
     for (says, status, failure) in rows {
         let sources = says.map(|says| Told::new(says, 10));
