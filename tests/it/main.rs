@@ -19,6 +19,7 @@ mod denials;
 mod documented;
 mod facade;
 mod facts;
+mod facts_ended;
 mod facts_learnt;
 mod field;
 mod framing;
