@@ -20,6 +20,7 @@ mod documented;
 mod facade;
 mod facts;
 mod facts_ended;
+mod facts_failing;
 mod facts_learnt;
 mod field;
 mod framing;
