@@ -22,6 +22,7 @@ mod facts;
 mod facts_ended;
 mod facts_failing;
 mod facts_learnt;
+mod facts_merged;
 mod field;
 mod framing;
 mod gateway;
