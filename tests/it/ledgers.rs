@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -78,6 +79,34 @@ fn a_ledger_is_as_old_as_its_file_came_to_its_place_and_never_ahead_of_now() {
     // By a clock that was set back it was not written ahead of now.
     let now = Timestamp::now() - SignedDuration::from_hours(1);
     assert_eq!(load_ledger(&file, now, &HashMap::new()).unwrap().written_at, now);
+}
+
+#[test]
+fn a_ledger_behind_a_link_is_as_old_as_the_later_one_of_both() {
+    let changed = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        Timestamp::new(metadata.ctime(), metadata.ctime_nsec() as i32).unwrap()
+    };
+    for link_first in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, other] = ["ledger.yaml", "link.yaml", "other"].map(|name| folder.path().join(name));
+        let make = |is_link: bool| match is_link {
+            true => std::os::unix::fs::symlink("ledger.yaml", &link).unwrap(),
+            false => write_dated(&file, LEDGER, SystemTime::UNIX_EPOCH),
+        };
+        make(link_first);
+        let first = changed(if link_first { &link } else { &file });
+        // The clock of a file system ticks now and then.
+        eventually(|| {
+            fs::write(&other, "").unwrap();
+            changed(&other) > first
+        });
+        make(!link_first);
+        let second = changed(if link_first { &file } else { &link });
+        assert!(second > first);
+        let ledger = load_ledger(&link, Timestamp::now(), &HashMap::new()).unwrap();
+        assert_eq!(ledger.written_at, second, "the link comes first: {link_first}");
+    }
 }
 
 /// A stage whose ledger is a link, to point at files with dates from before what is learnt.
