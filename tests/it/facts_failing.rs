@@ -165,3 +165,22 @@ fn a_failure_takes_no_answer_away_and_one_of_the_gateways_own_making_is_not_kept
         assert_eq!((status(answer), answer.failure), (Some(ACCEPTED), None));
     });
 }
+
+#[test]
+fn while_a_source_hangs_an_acceptance_in_doubt_is_unknown_and_a_missing_one_known() {
+    for (says, is_known) in [(ACCEPTED, false), (Status::MISSING, true)] {
+        let source = Told::new(definite(says), 1);
+        run(&[Arc::clone(&source)], |agreements, sources| async move {
+            let now = Now::read();
+            look_up(&agreements, &sources, need(1), now).await;
+            match is_known {
+                true => assert!(agreements.hint(need(1).key, later(now, 1).wall, now)),
+                false => assert!(agreements.doubt(&settings(), need(1).key, now)),
+            }
+            let answer = look_up(&agreements, &sources, need(1), Now::read()).await;
+            let expected = (is_known.then_some(says), Some(Failure::Deadline));
+            assert_eq!((status(answer), answer.failure), expected);
+            assert_eq!(source.asked(), 2);
+        });
+    }
+}
