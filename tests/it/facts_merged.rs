@@ -179,3 +179,16 @@ fn an_acceptance_that_is_enough_is_used_again_whatever_was_learnt_since() {
         assert_eq!((status(answer), source.asked()), (Some(years(now, 1)), 1));
     });
 }
+
+#[test]
+fn an_acceptance_that_is_not_enough_is_asked_for_again_once_another_one_was_learnt() {
+    let now = Now::read();
+    let source = Told::new(definite(years(now, 9)), 1000);
+    run_with(&[Arc::clone(&source)], since_three_years(now), |agreements, sources| async move {
+        look_up(&agreements, &sources, billed(1), later(now, 10)).await;
+        source.say(definite(years(now, 1)));
+        attest(&agreements, &sources, years(now, 7), later(now, 11));
+        let answer = look_up(&agreements, &sources, billed(1), later(now, 12)).await;
+        assert_eq!((status(answer), source.asked()), (Some(years(now, 1)), 2));
+    });
+}
