@@ -73,7 +73,8 @@ impl Agreements {
             let learnt = Kept::new(&key, Answer::known(fact), now.moment(), generation, settings);
             // A doubt that came since is not settled by it.
             let doubted = kept.and_then(|kept| kept.doubted).filter(|doubted| *doubted > now.uptime);
-            Some(Kept { epoch: word.teacher.under(word.terms), own: Some(status), doubted, ..learnt })
+            let (epoch, silent) = (word.teacher.under(word.terms), kept.and_then(|kept| kept.silent));
+            Some(Kept { epoch, own: Some(status), silent, doubted, ..learnt })
         });
     }
 

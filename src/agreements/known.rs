@@ -193,11 +193,11 @@ impl Agreements {
             let asking = &asking;
             let fresh = *settings;
             let looked_at = kept.map(|kept| kept.weighed);
+            let kept = self.standing(asking, &need.key);
             let waiter = self.ask(asking, need.key, Wanted::Fresh, lane, move |kept| {
                 // What was found wanting is so still.
                 looked_at != Some(kept.weighed) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
-            let kept = self.standing(asking, &need.key);
             if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {
                 statuses.answers.push(stand_in(kept, now, failure));
                 continue;

@@ -178,7 +178,7 @@ impl Weighing {
         });
         let stands = |learnt: &Learnt| {
             learnt.terms == self.terms
-                && self.silence().is_none_or(|silence| silence.uptime < learnt.at.uptime)
+                && self.silence().is_none()
                 && self.now.age(learnt.at) < self.settings.accepted
         };
         let learnt = self.learnt.iter().flatten().filter(|learnt| stands(learnt)).map(Word::of_learnt);
@@ -200,19 +200,14 @@ impl Weighing {
     pub fn is_silent(&self, source: Speaker) -> bool {
         let is_doubted = self.before.is_some_and(|before| before.doubted.is_some());
         let may_reuse = !source.is_local && self.wanted == Wanted::Fresh && !is_doubted;
-        let silence = self.silence().filter(|silence| self.now.age(*silence) < self.settings.accepted);
-        // Without anything that was learnt before, the party would be unknown: then it is asked whether that is still so.
-        let holds = |silence: Moment| {
-            let is_before = |learnt: &Learnt| learnt.at.uptime <= silence.uptime;
-            self.learnt.iter().flatten().any(is_before) && self.learnt.iter().flatten().all(is_before)
-        };
-        may_reuse && silence.is_some_and(holds)
+        // Without anything that was learnt the party would be unknown: then it is asked whether that is still so.
+        may_reuse && self.silence().is_some() && self.learnt.iter().any(Option::is_some)
     }
 
-    /// The last moment at which every remote source had nothing to say of the party, under the terms of now.
+    /// The moment, a while ago, at which every remote source had nothing to say of the party under the terms of now.
     fn silence(&self) -> Option<Moment> {
-        let silent = self.before.and_then(|before| before.silent)?;
-        (silent.1 == self.terms).then_some(silent.0)
+        let (at, terms) = self.before.and_then(|before| before.silent)?;
+        (terms == self.terms && self.now.age(at) < self.settings.accepted).then_some(at)
     }
 
     /// Takes a word that stands for a source; true where that settles the question.
@@ -276,7 +271,7 @@ impl Weighing {
     fn against(&self, learnt: &Learnt, word: &Word) -> Option<Outlook> {
         match (word.by.is_local, word.status) {
             (true, Status::Missing(_)) => {
-                (word.observed.uptime >= learnt.at.uptime).then_some(Outlook::Ended)
+                (word.observed.uptime >= learnt.confirmed.uptime).then_some(Outlook::Ended)
             }
             (false, Status::Missing(_)) => (word.asked.uptime >= learnt.at.uptime).then_some(Outlook::Ended),
             // What is enough need not be all that the source could say.
@@ -363,14 +358,14 @@ impl Weighing {
     }
 
     /// The words where no source failed. Where none speaks of the party, learnt words hold on: the second part of the answer
-    /// is the moment at which the oldest of them was learnt, from which `agreements.cache.learnt` counts.
+    /// is the moment at which the oldest of them was learnt or confirmed, from which `agreements.cache.learnt` counts.
     fn beside_nothing(&self) -> (Option<Told>, Option<Moment>) {
         let speaks = self
             .told
             .is_some_and(|told| !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status));
-        let is_young = |learnt: &&Learnt| self.now.age(learnt.at) < self.settings.learnt;
+        let is_young = |learnt: &&Learnt| self.now.age(learnt.confirmed) < self.settings.learnt;
         let holding = self.learnt.iter().flatten().filter(|_| !speaks).filter(is_young);
-        let since = holding.clone().map(|learnt| learnt.at).min_by_key(|at| at.uptime);
+        let since = holding.clone().map(|learnt| learnt.confirmed).min_by_key(|at| at.uptime);
         let words = holding.map(|learnt| Word { asked: self.now.moment(), ..Word::of_learnt(learnt) });
         (words.fold(self.told, joined), since)
     }

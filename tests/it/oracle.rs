@@ -189,8 +189,15 @@ impl World {
         if !ledger_denies && !center_denies && !learnt_denies {
             return Some("nothing denies it now");
         }
-        let sufficient =
-            learnt.iter().find(|word| self.meets(word.status) && self.now.age(word.at) < settings.accepted);
+        // A ledger that was written later denies, where the center has nothing to say.
+        let is_denied = |word: &Learning| {
+            matches!(self.ledger.says(&of), Said::Definite { status: Status::Missing(_), observed }
+                if observed.uptime >= word.at.uptime)
+        };
+        let is_sufficient = |word: &&Learning| {
+            self.meets(word.status) && self.now.age(word.at) < settings.accepted && !is_denied(word)
+        };
+        let sufficient = learnt.iter().find(is_sufficient);
         if let Some(word) = sufficient
             && words.first().is_none_or(|(given, _)| given.at.uptime < word.at.uptime)
             && word.terms == self.sources.terms(of.party.kind())
