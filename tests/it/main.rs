@@ -68,3 +68,4 @@ mod told;
 mod told_to_wait;
 mod transport;
 mod verdicts;
+mod world;

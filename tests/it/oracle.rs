@@ -8,7 +8,8 @@ use countersign::agreements::source::Said;
 use countersign::clock::Moment;
 use countersign::policy::agreement::{Key, Scope, Status};
 
-use crate::histories::{Ended, Given, Learning, World, billed, settings};
+use crate::histories::World;
+use crate::world::{Ended, Given, Learning, billed, settings};
 
 impl World {
     fn meets(&self, status: Status) -> bool {

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use countersign::clock::Now;
 use countersign::identity::claim::ClaimPath;
@@ -98,7 +97,7 @@ fn signing_input(token: &str) -> &str {
 
 fn verified(token: &str) -> Option<Claims> {
     let first = VERIFIER.verify(token, at());
-    let now = Now { wall: at(), mono: Instant::now() };
+    let now = Now::standing(at());
     CACHE.with_borrow_mut(|(cache, near)| {
         for _ in 0..2 {
             let (kept, _) = cache.verify(near, &VERIFIER, GENERATION, token, now);
