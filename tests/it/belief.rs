@@ -15,8 +15,8 @@ use crate::center::{
 use crate::http::Answer;
 use crate::stage::{BLOCKED, LEDGER, Stage, eventually};
 
-const ADMIN: (&str, &str) = ("Countersign-Admin", "1");
-const DATE: &str = "2024-05-13T00:00:00Z";
+pub const ADMIN: (&str, &str) = ("Countersign-Admin", "1");
+pub const DATE: &str = "2024-05-13T00:00:00Z";
 /// Rules that forward an order while the customer's agreement is unknown.
 const LENIENT: &str = "policy: { rules: [{ name: customer-mca, on_unknown: allow }, \
                        { name: customer-mca-renewed, on_unknown: allow }] }\n";
@@ -222,10 +222,10 @@ fn a_configuration_that_changes_elsewhere_leaves_what_was_learnt() {
 }
 
 /// The template of the agreement's predecessor.
-const SECOND: &str = "998b88de-aa99-4388-a42c-1b3517d49490";
+pub const SECOND: &str = "998b88de-aa99-4388-a42c-1b3517d49490";
 
 /// A `learns` rule for attestations with these templates.
-fn learns(templates: &[&str]) -> String {
+pub fn learns(templates: &[&str]) -> String {
     format!(
         "policy: {{ operations: [{{ name: agreement.attest, learns: {{ agreement: mca, by: attestation, when: \
          {{ /type: [MicrosoftCustomerAgreement], /templateId: [{}] }}, date: /dateAgreed }} }}] }}\n",

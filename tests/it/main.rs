@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod architecture;
+mod attacked;
 mod authority;
 mod belief;
 mod by_hand;

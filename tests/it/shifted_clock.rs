@@ -220,7 +220,7 @@ fn shim() -> &'static Path {
     })
 }
 
-const fn hours(hours: i64) -> SignedDuration {
+pub const fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
