@@ -229,10 +229,13 @@ impl Agreements {
 
     /// Asks anew, at most once in `recheck_after`, whoever asks.
     pub(super) fn ask_again(&self, asking: &Asking<'_>, key: Key, lane: Lane) -> Waiter {
-        let (recheck_after, now) = (asking.settings.recheck_after, asking.now);
-        let generation = asking.generation();
+        let (settings, now, generation) = (*asking.settings, asking.now, asking.generation());
         self.ask(asking, key, Wanted::Anew, lane, move |kept| {
-            kept.generation == generation && kept.doubted.is_none() && now.age(kept.asked) < recheck_after
+            // A worker's own copy may be from before the failure.
+            let has_failed = kept.answer.failure.is_some_and(|failure| failure != Failure::Unrecorded);
+            let is_held = has_failed && kept.by_age(&settings, now) != Freshness::Hard;
+            let is_young = now.age(kept.asked) < settings.recheck_after;
+            kept.generation == generation && kept.doubted.is_none() && (is_young || is_held)
         })
     }
 

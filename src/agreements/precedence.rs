@@ -358,14 +358,14 @@ impl Weighing {
     }
 
     /// The words where no source failed. Where none speaks of the party, learnt words hold on: the second part of the answer
-    /// is the moment at which the oldest of them was learnt or confirmed, from which `agreements.cache.learnt` counts.
+    /// is the moment at which the oldest of them was learnt, from which `agreements.cache.learnt` counts.
     fn beside_nothing(&self) -> (Option<Told>, Option<Moment>) {
         let speaks = self
             .told
             .is_some_and(|told| !told.word.status.is_accepted() || self.demand.is_met_by(told.word.status));
-        let is_young = |learnt: &&Learnt| self.now.age(learnt.confirmed) < self.settings.learnt;
+        let is_young = |learnt: &&Learnt| self.now.age(learnt.at) < self.settings.learnt;
         let holding = self.learnt.iter().flatten().filter(|_| !speaks).filter(is_young);
-        let since = holding.clone().map(|learnt| learnt.confirmed).min_by_key(|at| at.uptime);
+        let since = holding.clone().map(|learnt| learnt.at).min_by_key(|at| at.uptime);
         let words = holding.map(|learnt| Word { asked: self.now.moment(), ..Word::of_learnt(learnt) });
         (words.fold(self.told, joined), since)
     }

@@ -129,7 +129,7 @@ impl Words {
     pub fn bear(&self, status: Status, ground: Moment, demand: Demand) -> bool {
         let words = || self.in_force.iter().flatten();
         let told = words().map(|word| word.status).reduce(Status::merged);
-        words().any(|word| [word.at, word.confirmed].iter().any(|at| at.uptime == ground.uptime))
+        words().any(|word| word.at.uptime == ground.uptime)
             && (!demand.is_met_by(status) || told.is_some_and(|told| demand.is_met_by(told)))
     }
 

@@ -1,9 +1,11 @@
 //! Attacked: histories by which an acceptance outlived what ended it, or a source was asked without end. None does any more.
 
+use std::time::Instant;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::belief::{ADMIN, DATE, SECOND, learns};
+use crate::belief::{ADMIN, DATE, DATED, SECOND, learns};
 use crate::center::{
     OTHER, PLENTY, TEMPLATE, as_fault, asked, attestation, counting, customer, is, said, unsigned,
     unstarted_center,
@@ -277,6 +279,30 @@ fn a_second_refusal_keeps_the_memory_of_the_first() {
         standin.refuse_orders(&party, None);
         attest(&process, PARTNER, &party, &counting(DATE));
         assert_eq!(order(&process, PARTNER, &party), is(403, "agreement_missing"), "twice: {twice}");
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_asked_once_a_second_at_most_for_what_is_not_enough() {
+    for (row, extra, items, denial) in [
+        ("undated", DATED, vec![], is(409, "agreement_unrecorded")),
+        ("too old", "", vec![counting("2019-09-01T00:00:00Z")], is(403, "agreement_too_old")),
+    ] {
+        let mut process = gateway_with(CENTER, "recheck_after: 100ms", extra);
+        let party = unsigned(1);
+        process.stage.standin.set_direct(&party, items.is_empty());
+        process.stage.standin.set_attestations(&party, items);
+        assert_eq!(order(&process, PARTNER, &party), denial, "{row}");
+        process.stage.standin.fault("GET", &format!("{party}/"), "status=403", None);
+        process.sleep(SignedDuration::from_secs(2));
+        let (before, started) = (asked(&process.stage), Instant::now());
+        for _ in 0..100 {
+            assert_ne!(order(&process, PARTNER, &party).0, 201, "{row}");
+        }
+        let (seconds, after) = (started.elapsed().as_secs(), asked(&process.stage));
+        for pairs in [after.0 - before.0, after.1 - before.1] {
+            assert!((1..=seconds + 2).contains(&pairs), "{row}: {pairs} in {seconds} s");
+        }
     }
 }
 

@@ -23,7 +23,7 @@ const LENIENT: &str = "policy: { rules: [{ name: customer-mca, on_unknown: allow
 /// Rules of which none asks for the date of a customer's acceptance.
 const UNDATED_DOES: &str = "policy: { rules: [{ name: customer-mca-renewed, mode: off }] }\n";
 /// A rule to which an acceptance without a date is unknown.
-const DATED: &str = "policy: { rules: [{ name: dated, when: { class: [purchase] }, requires: { agreement: mca, \
+pub const DATED: &str = "policy: { rules: [{ name: dated, when: { class: [purchase] }, requires: { agreement: mca, \
                      of: customer, accepted_since: 2023-04-01T00:00:00Z, undated: unknown } }] }\n";
 
 /// A gateway whose only source is its ledger.
