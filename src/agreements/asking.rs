@@ -22,7 +22,7 @@ pub struct LookupCounts {
 pub struct Asking<'s> {
     /// The sources.
     pub sources: &'s Arc<Sources>,
-    /// How long they are believed.
+    /// The times for which answers are believed.
     pub settings: &'s Settings,
     /// The caller's tenant; `None` for what is done beside requests.
     pub asker: Option<Guid>,

@@ -261,7 +261,7 @@ impl FactCache {
         self.entries.iter().map(|(key, kept)| (*key, kept)).filter(|(_, kept)| !kept.is_forgotten)
     }
 
-    /// How many answers are kept.
+    /// The count of answers that are kept.
     pub fn len(&self) -> u64 {
         self.entries.entry_count()
     }

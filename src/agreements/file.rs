@@ -41,7 +41,7 @@ pub struct Entry {
 /// A ledger as read from its file.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// What is recorded, the same for records in any order.
+    /// The records, the same in any order.
     pub entries: HashMap<Subject, Vec<Entry>>,
     /// The MPN ids by which it names a partner, by the partner's tenant.
     pub mpn_ids: HashMap<Guid, Vec<MpnId>>,
@@ -55,7 +55,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What the ledger says of a key; `last` says that no further source follows. Of acceptances the newest counts; else a
+    /// The status that the ledger tells of a key; `last` says that no further source follows. Of acceptances the newest counts; else a
     /// record of the very region, or of the attesting partner, counts before one for all.
     pub fn say(&self, key: &Key, last: bool) -> Option<Status> {
         let (mut narrow, mut wide): (Option<Status>, Option<Status>) = (None, None);

@@ -19,7 +19,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(5);
 pub struct Inquiry {
     /// The sources.
     pub sources: Arc<Sources>,
-    /// How long they are believed.
+    /// The times for which answers are believed.
     pub settings: Settings,
     /// Where answers are kept.
     pub cache: FactCache,

@@ -27,10 +27,10 @@ pub struct Agreements {
     pub(super) flights: Flights,
     /// The sources in force: of who learns, some work with older ones.
     pub(super) in_force: Arc<ArcSwap<Sources>>,
-    /// How often something was forgotten by hand: who asks then shares no question that was asked before.
+    /// The count of what was forgotten by hand: who asks then shares no question that was asked before.
     pub(super) forgets: Arc<AtomicU64>,
     pub(super) generations: Arc<AtomicU64>,
-    /// How much was learnt, doubted or forgotten: copies from before are not used any more.
+    /// The count of what was learnt, doubted or forgotten: copies from before are not used any more.
     pub(super) changes: Arc<AtomicU64>,
     pub(super) asked: Arc<AtomicU64>,
 }
@@ -57,12 +57,12 @@ impl Agreements {
         self.in_force.store(Arc::clone(sources));
     }
 
-    /// How many questions sources were asked so far.
+    /// The count of questions that sources were asked.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// How many answers are kept.
+    /// The count of answers that are kept.
     pub fn kept(&self) -> u64 {
         self.cache.len()
     }

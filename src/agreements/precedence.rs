@@ -130,7 +130,7 @@ pub struct Weighing {
     outlooks: Outlooks,
     told: Option<Told>,
     failure: Option<Failure>,
-    /// How many remote sources have answered that they know nothing of the party, and how many were asked at all.
+    /// The count of remote sources that have answered that they know nothing of the party, and how many were asked at all.
     silent: u32,
     asked: u32,
 }

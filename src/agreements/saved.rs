@@ -34,7 +34,7 @@ struct Head {
 pub struct Loaded {
     /// The facts that hold still.
     pub facts: Vec<Saved>,
-    /// How many do not: too old, of a source or an upstream that is not asked any more, or not readable.
+    /// The count of those that do not: too old, of a source or an upstream that is not asked any more, or not readable.
     pub left_out: usize,
 }
 

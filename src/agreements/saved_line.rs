@@ -96,7 +96,7 @@ impl Line {
 }
 
 impl SavedStatus {
-    /// What does not exist for a party is said by configuration: it is not saved.
+    /// The saved form of a status. "Not applicable" is said by configuration and not saved.
     fn of(status: Status) -> Option<SavedStatus> {
         match status {
             Status::Missing(absence) => Some(SavedStatus::Missing(absence.to_string())),

@@ -25,11 +25,11 @@ pub struct Sources {
     pub reseller: Vec<Arc<dyn Source>>,
     /// For customers.
     pub customer: Vec<Arc<dyn Source>>,
-    /// What rules ask of dates.
+    /// The dates that rules ask for.
     pub demands: Vec<(Agreement, PartyKind, Demand)>,
     /// The upstream whose passing answers teach: its URL.
     pub upstream: String,
-    /// What may have taught an acceptance: this upstream by the rules in force.
+    /// The teachers in force: this upstream, by the rules of now.
     pub teachers: HashSet<Teacher>,
     /// The generation.
     pub generation: AtomicU64,
@@ -50,7 +50,7 @@ impl Sources {
         }
     }
 
-    /// What rules ask of the date of an acceptance.
+    /// The dates of acceptances that rules ask for.
     pub fn demand(&self, key: &Key) -> Demand {
         let fits = |of: &&(Agreement, PartyKind, Demand)| of.0 == key.agreement && of.1 == key.party.kind();
         self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
@@ -63,12 +63,12 @@ impl Sources {
         remote.fold(0, |terms: u64, source| terms.rotate_left(7) ^ source.epoch() ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Whether what taught an acceptance is in force.
+    /// True where the teacher of an acceptance is in force.
     pub fn is_taught_by(&self, teacher: Teacher) -> bool {
         self.teachers.contains(&teacher)
     }
 
-    /// Whether what is kept may stand in for what these sources could not be asked: it is of now, or what a source that is
+    /// True where a kept answer may stand in for what these sources could not be asked: it is of now, or what a source that is
     /// remote, or the upstream, has said and would say still. What a ledger said it can always be asked for.
     pub fn stands(&self, kept: &Kept, key: &Key) -> bool {
         let Some(fact) = kept.answer.last else { return false };
@@ -86,7 +86,7 @@ impl Sources {
         self.of(key.party.kind()).iter().any(|source| source.may_say(key))
     }
 
-    /// Whether a source is likely to take long and bring nothing.
+    /// True where a source is likely to take long and bring nothing.
     pub fn are_ailing(&self, kind: PartyKind) -> bool {
         self.of(kind).iter().any(|source| source.is_ailing())
     }

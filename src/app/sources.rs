@@ -168,7 +168,7 @@ impl SourceStore {
     }
 }
 
-/// What may have taught an acceptance.
+/// The teachers of acceptances that are in force.
 fn teachers(settings: &Settings) -> HashSet<Teacher> {
     let (policy, upstream) = (&settings.policy.policy, settings.upstream.endpoint.to_string());
     let rules = policy.operations.iter().zip(&policy.learning);

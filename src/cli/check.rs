@@ -39,7 +39,7 @@ pub fn check(path: &Path) -> Exit {
     }
 }
 
-/// How long an acceptance that was withdrawn can pass at worst: just asked for when it was, and not to be asked for when it
+/// The longest time that a withdrawn acceptance can pass: just asked for when it was, and not to be asked for when it
 /// has to be again.
 fn longest_belief(agreements: &Agreements) -> String {
     let cache = &agreements.cache;

@@ -24,7 +24,7 @@ pub struct LedgerSource {
     pub name: Name,
     /// Its file.
     pub path: PathBuf,
-    /// What the file held.
+    /// The content of the file.
     pub ledger: Ledger,
 }
 

@@ -43,7 +43,7 @@ impl AcceptedAt {
     }
 }
 
-/// Why a date is none of an acceptance.
+/// The reason why a date is none of an acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAcceptance {
     /// It cannot be read.

@@ -15,7 +15,7 @@ pub enum Names {
     AnyCase,
 }
 
-/// Why a text is no value.
+/// The reason why a text is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It is not JSON, goes on behind its value, or is nested deeper than 127 levels.

@@ -17,7 +17,7 @@ pub struct RemoteMetrics {
     remote_questions: IntCounterVec,
     /// Whether a remote server is left alone because it keeps failing, by source.
     remote_open: IntGaugeVec,
-    /// Whether the token that a remote server is asked with names another tenant than the source's, by source.
+    /// True where the token that a remote server is asked with names another tenant than the source's, by source.
     token_mismatch: IntGaugeVec,
     /// Resources that were read before judging, by kind and outcome.
     resources: IntCounterVec,

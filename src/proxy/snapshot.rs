@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub sources: Arc<Sources>,
     /// Where resources are read before they are judged.
     pub resources: Option<Arc<Resources>>,
-    /// How long they are believed.
+    /// The times for which answers are believed.
     pub freshness: cache::Settings,
     /// Texts of answers.
     pub catalogue: Catalogue,

@@ -1,4 +1,4 @@
-//! What ends a word that was learnt, for whom, and what does not, on an injected clock.
+//! Ends of learnt words: what ends them, for whom, and what does not, on an injected clock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What counts beside a source that fails, of several words of different ages, on an injected clock.
+//! Words beside a source that fails: which of several ages counts, on an injected clock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What is believed, over random histories: ledger edits, learnings, doubts, failures, reloads, restarts, clock jumps and
+//! The belief in agreements, over random histories: ledger edits, learnings, doubts, failures, reloads, restarts, clock jumps and
 //! suspends. An acceptance passes only if the last definite word in force says so; a denial rests only on a definite word no
 //! older than `recheck_after`; what is known to be missing never passes for want of an answer.
 //!
@@ -77,7 +77,7 @@ pub struct World {
     policy: usize,
     pub learnt: Vec<Learning>,
     pub ended: Vec<Ended>,
-    /// Whether a log is kept: a history that failed is told again.
+    /// True where a log is kept: a history that failed is told again.
     is_told: bool,
     log: Vec<String>,
     /// Orders that met their rule, and that did not.
@@ -408,7 +408,7 @@ impl World {
     }
 }
 
-/// What histories share, one after another: the knowledge, and a worker's copies of it.
+/// Shared by histories, one after another: the knowledge, and a worker's copies of it.
 type Shared = (Agreements, NearFacts);
 
 /// Lives through a history; the error is what went wrong.

@@ -220,7 +220,7 @@ fn key(party: usize, is_narrow: bool) -> Key {
     Key { cloud: Cloud::Commercial, agreement: MCA, party, scope }
 }
 
-/// What records say of a key, read in no order: the kind, and whether there is an acceptance of 2024.
+/// The word of records about a key, read in no order: the kind, and whether there is an acceptance of 2024.
 fn expected(records: &[Record], party: usize, is_narrow: bool) -> Option<(&str, bool)> {
     let of = |narrow: bool| -> Vec<&Record> {
         records.iter().filter(|record| record.party == party && record.is_narrow == narrow).collect()

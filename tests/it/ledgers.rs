@@ -13,7 +13,7 @@ use crate::center::counting;
 use crate::http::Answer;
 use crate::stage::{BLOCKED, CUSTOMER, LEDGER, Stage, eventually};
 
-/// What `check` says of the shipped configuration with this ledger in place of its own.
+/// The output of `check` for the shipped configuration with this ledger in place of its own.
 pub fn report(ledger: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");

@@ -37,7 +37,7 @@ impl World {
         words
     }
 
-    /// Whether the center fails, or did when it was asked last: then what it said before serves while it is asked again.
+    /// True where the center fails, or did when it was asked last: then what it said before serves while it is asked again.
     fn is_failing(&self, of: Key) -> bool {
         let given = self.center.given.lock().unwrap();
         let last = given.iter().filter(|(key, _)| *key == of).max_by_key(|(_, given)| given.at.uptime);
@@ -45,12 +45,12 @@ impl World {
         fails(self.center.says(&of)) || last.is_some_and(|(_, given)| fails(given.said))
     }
 
-    /// Whether every worker knows of an answer: what was asked for behind another one, each of them finds within a second.
+    /// True where every worker knows of an answer: what was asked for behind another one, each of them finds within a second.
     fn is_noticed(&self, given: &Given) -> bool {
         self.now.mono.saturating_duration_since(given.mono) >= Duration::from_secs(1)
     }
 
-    /// What was learnt, of a key or of everybody's, and nothing has ended. The last one first.
+    /// The learnt words, of a key or of everybody's, that nothing has ended. The last one first.
     fn learnt_in_force(&self, of: Key, settings: &Settings) -> Vec<Learning> {
         let shared = Key { scope: Scope::None, ..of };
         let center_says = self.center_words(of);
@@ -106,21 +106,21 @@ impl World {
         words
     }
 
-    /// Whether the center may have something to say of a key: it has not said "nothing" a while ago.
+    /// True where the center may have something to say of a key: it has not said "nothing" a while ago.
     fn is_of_center(&self, of: Key) -> bool {
         let serves = settings().accepted + settings().stale;
         let said_nothing = |given: &Given| given.said == Said::Nothing && self.now.age(given.at) <= serves;
         !self.center.given.lock().unwrap().iter().any(|(key, given)| *key == of && said_nothing(given))
     }
 
-    /// Whether the center was asked about a key since a word was learnt, and had nothing to say.
+    /// True where the center was asked about a key since a word was learnt, and had nothing to say.
     fn was_asked(&self, of: Key, word: &Learning) -> bool {
         let given = self.center.given.lock().unwrap();
         let since = |given: &Given| given.at.uptime > word.at.uptime && given.said == Said::Nothing;
         given.iter().any(|(key, given)| *key == of && since(given))
     }
 
-    /// Whether a word in force accepts.
+    /// True where a word in force accepts.
     pub fn may_pass(&self, of: Key, settings: &Settings) -> bool {
         let words = self.center_words(of);
         let ledger = match self.ledger.says(&of) {
@@ -171,7 +171,7 @@ impl World {
         by_ledger || by_center || by_learnt
     }
 
-    /// What is wrong with a denial.
+    /// The fault of a denial, if it has one.
     pub fn why_not_deny(&self, of: Key, settings: &Settings) -> Option<&'static str> {
         let (words, learnt) = (self.center_words(of), self.learnt_in_force(of, settings));
         let ledger = match self.ledger.says(&of) {
@@ -208,7 +208,7 @@ impl World {
         None
     }
 
-    /// Whether the last definite word is "no".
+    /// True where the last definite word is "no".
     pub fn is_known_missing(&self, of: Key) -> bool {
         let words = self.center_words(of);
         let learnt = self.learnt.iter().filter(|word| word.key.party == of.party);

@@ -6,7 +6,7 @@ use crate::center::{OTHER, PLENTY, agent_of, asked, center, customer, two_center
 use crate::center_identity::endpoint;
 use crate::stage::{CUSTOMER, PARTNER, Stage};
 
-/// What the metric says of a source, if anything.
+/// The value of the metric for a source, if it has one.
 fn mismatch(stage: &Stage, source: &str) -> Option<String> {
     let page = String::from_utf8(stage.admin_request("GET", "/metrics", &[]).body).unwrap();
     let name = format!("countersign_source_token_tenant_mismatch{{source=\"{source}\"}} ");

@@ -84,7 +84,7 @@ pub fn definite(status: Status) -> Said {
 
 pub const ACCEPTED: Status = Status::UNDATED;
 
-/// What taught an acceptance, and is in force.
+/// The teacher of an acceptance, in force.
 pub const TEACHER: Teacher = Teacher(1);
 
 pub fn settings() -> Settings {

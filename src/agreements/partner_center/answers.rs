@@ -22,7 +22,7 @@ pub struct Terms {
 pub struct Attestations {
     /// When the newest that counts was made, at the earliest.
     pub newest: Option<Timestamp>,
-    /// Whether one could count, but its date can not be read, was never set, or has no zone and may be a newer one.
+    /// True where one could count, but its date can not be read, was never set, or has no zone and may be a newer one.
     pub is_unclear: bool,
     /// Where the list goes on.
     pub next: Option<NextPage>,
