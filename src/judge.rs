@@ -124,11 +124,7 @@ fn answer(demands: &[(Agreement, PartyKind, Demand)], known: &Known, need: &Need
             names.iter().map(|name| (*name, ledgers.get(name))).collect()
         }
     };
-    let of = (need.key.agreement, need.key.party.kind());
-    let demand = demands
-        .iter()
-        .find(|demand| (demand.0, demand.1) == of)
-        .map_or_else(Demand::default, |demand| demand.2);
+    let demand = Demand::among(demands, &need.key);
     let now = Now::standing(at);
     let mut weighing = Weighing::new(Settings::default(), demand, Wanted::Anew, now);
     for (position, (name, ledger)) in in_turn.iter().enumerate() {

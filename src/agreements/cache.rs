@@ -56,8 +56,13 @@ impl Default for Settings {
 
 impl Settings {
     /// The greatest age of an acceptance that serves.
+    pub fn serves_max(&self) -> Duration {
+        self.accepted + self.stale
+    }
+
+    /// The same, as rules compare it.
     pub fn stale_max(&self) -> SignedDuration {
-        SignedDuration::try_from(self.accepted + self.stale).unwrap_or(SignedDuration::MAX)
+        SignedDuration::try_from(self.serves_max()).unwrap_or(SignedDuration::MAX)
     }
 }
 

@@ -99,7 +99,7 @@ impl Agreements {
             Some(status) => self.learnt.put(key, Learnt::contradicted(now, status)),
             None => self.learnt.contradict(&key, now),
         }
-        // What all partners share is in doubt with it; what they have of their own is not.
+        // The upstream also contradicts the acceptance that counts for all partners, but not the attestations of others.
         if let Some(shared) = everyones(&key) {
             self.learnt.forget(&shared);
             doubt(shared);
@@ -131,7 +131,7 @@ impl Agreements {
 
     /// The answers and words about an agreement of a party, whatever its kind, cloud, region or billing partner.
     pub fn find(&self, asking: &Asking<'_>, agreement: Agreement, id: PartnerRef) -> Vec<(Key, Kept)> {
-        let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
+        let is_it = |key: &Key| is_about(key, agreement, id);
         let mut found: Vec<(Key, Kept)> = self.cache.all().filter(|(key, _)| is_it(key)).collect();
         for (key, word) in self.learnt.all().filter(|(key, word)| is_it(key) && word.status.is_accepted()) {
             if !found.iter().any(|(known, _)| *known == key) {
@@ -169,7 +169,7 @@ impl Agreements {
     /// Forgets everything about an agreement of a party: the next request asks. What is asked for now comes too late.
     /// The answer is how many keys there were.
     pub fn forget_all(&self, asking: &Asking<'_>, agreement: Agreement, id: PartnerRef) -> usize {
-        let is_it = |key: &Key| key.agreement == agreement && key.party.ids().include(id);
+        let is_it = |key: &Key| is_about(key, agreement, id);
         let kept = self.cache.all().map(|(key, _)| key);
         let all = kept.chain(self.learnt.all().map(|(key, _)| key)).chain(self.flights.keys());
         let keys: HashSet<Key> = all.filter(is_it).collect();
@@ -230,4 +230,9 @@ impl Agreements {
         self.learnt.take(key, word, |_| true);
         self.changed();
     }
+}
+
+/// True for a key of this agreement and party, whatever its cloud, region or billing partner.
+fn is_about(key: &Key, agreement: Agreement, id: PartnerRef) -> bool {
+    key.agreement == agreement && key.party.ids().include(id)
 }

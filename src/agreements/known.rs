@@ -135,15 +135,14 @@ impl Agreements {
         }
     }
 
-    /// The reason why an acceptance serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
+    /// The reason why an acceptance that stands in (see `standing`) serves beyond its time without waiting for a newer one: asking for it went wrong before, or is
     /// likely to now.
     fn serves_stale(&self, asking: &Asking<'_>, key: &Key, kept: &Kept) -> Option<Failure> {
         let fact = kept.answer.last.filter(|fact| fact.status.is_accepted())?;
         let settings = asking.settings;
         let holds = kept.doubted.is_none()
             && kept.generation == asking.generation()
-            && asking.now.age(kept.asked) <= settings.accepted + settings.stale
-            && kept.holds_since.is_none_or(|since| asking.now.age(since) < settings.learnt)
+            && asking.now.age(kept.asked) <= settings.serves_max()
             && asking.sources.demand(key).is_met_by(fact.status);
         let ailing = || asking.sources.are_ailing(key.party.kind()).then_some(Failure::Unavailable);
         kept.answer.failure.or_else(ailing).filter(|_| holds)
@@ -185,7 +184,7 @@ impl Agreements {
                 continue;
             }
             counts.misses += 1;
-            // What nobody waits for takes only of the budget what requests leave over.
+            // Nobody waits for this one: requests come first, and it takes the budget that they leave over.
             let (asking, lane) = match need.decides {
                 true => (*asking, Lane::Shared),
                 false => (Asking { asker: None, ..*asking }, Lane::Aside),
@@ -195,7 +194,7 @@ impl Agreements {
             let looked_at = kept.map(|kept| kept.weighed);
             let kept = self.standing(asking, &need.key);
             let waiter = self.ask(asking, need.key, Wanted::Fresh, lane, move |kept| {
-                // What was found wanting is so still.
+                // The answer that was not good enough a moment ago still is not.
                 looked_at != Some(kept.weighed) && kept.freshness(&fresh, generation, now) != Freshness::Hard
             });
             if let Some(failure) = kept.and_then(|kept| self.serves_stale(asking, &need.key, &kept)) {

@@ -1,8 +1,8 @@
 //! Acceptances learnt from passing answers of the upstream, each with the upstream and the rule that taught it.
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 
+use crate::agreements::fingerprint::fingerprint;
 use crate::clock::{Moment, Now};
 use crate::policy::agreement::Status;
 use crate::policy::learning::{Learning, Told};
@@ -33,8 +33,7 @@ impl Teacher {
         lines.sort_unstable();
         text += &lines.concat();
         text += &learning.date.as_ref().map_or_else(String::new, ToString::to_string);
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        Teacher(u64::from_be_bytes(hash.as_ref()[..8].try_into().expect("a hash has more than eight bytes")))
+        Teacher(fingerprint(&text))
     }
 
     /// A number for what this has taught under the terms of a source.
@@ -71,7 +70,7 @@ pub struct Learnt {
     pub confirmed: Moment,
     /// The upstream and the rule that taught it.
     pub teacher: Teacher,
-    /// The epoch of the remote source that it stands for; zero for none. Under other terms that source may say otherwise.
+    /// The terms of the remote sources that it stands for (`Sources::terms`). Under other terms they may say otherwise.
     pub terms: u64,
     /// The moment up to which words that count for every partner are ended for this key.
     pub ends: Option<Moment>,

@@ -4,6 +4,7 @@ mod asking;
 pub mod cache;
 mod changes;
 pub mod file;
+pub mod fingerprint;
 pub mod flights;
 pub mod http;
 pub mod inquiry;

@@ -125,7 +125,7 @@ pub struct Weighing {
     standing: Option<Kept>,
     /// The words that passing answers taught and nothing has ended.
     learnt: InForce,
-    /// The epoch of the remote source that they stand for.
+    /// The terms of the remote sources that they stand for, as of now.
     terms: u64,
     outlooks: Outlooks,
     told: Option<Told>,
@@ -210,11 +210,6 @@ impl Weighing {
         (terms == self.terms && self.now.age(at) < self.settings.accepted).then_some(at)
     }
 
-    /// Takes a word that stands for a source; true where that settles the question.
-    pub fn take_instead(&mut self, word: Word) -> bool {
-        self.settle(word)
-    }
-
     /// Takes the answer of a source that was asked; true where that settles the question.
     pub fn take(&mut self, by: Speaker, said: Said) -> bool {
         if !by.is_local {
@@ -274,7 +269,7 @@ impl Weighing {
                 (word.observed.uptime >= learnt.confirmed.uptime).then_some(Outlook::Ended)
             }
             (false, Status::Missing(_)) => (word.asked.uptime >= learnt.at.uptime).then_some(Outlook::Ended),
-            // What is enough need not be all that the source could say.
+            // The source may have stopped asking at an acceptance that is enough: there can be others.
             (false, status @ Status::Accepted { .. }) => {
                 Some(Outlook::Confirmed((!self.demand.is_met_by(status)).then_some(status)))
             }
@@ -282,7 +277,8 @@ impl Weighing {
         }
     }
 
-    fn settle(&mut self, word: Word) -> bool {
+    /// Takes a definite word; true where that settles the question.
+    pub fn settle(&mut self, word: Word) -> bool {
         self.told = joined(self.told, word);
         let status = self.told.map_or(word.status, |told| told.word.status);
         let is_missing = matches!(status, Status::Missing(_));
@@ -378,7 +374,7 @@ impl Weighing {
         let acceptance = known.filter(|known| known.doubted.is_none()).and_then(|known| own_word(&known));
         let acceptance = acceptance.filter(|word| word.status.is_accepted());
         let acceptance = acceptance.filter(|word| word.by.name != LEARNED || !learnt.is_empty());
-        let stale_max = self.settings.accepted + self.settings.stale;
+        let stale_max = self.settings.serves_max();
         // A later "missing" ends the acceptance; any "missing" does where the acceptance is too old to serve.
         let is_ended = |word: &Word| {
             let told = self.told.filter(|told| !told.word.status.is_accepted());

@@ -138,7 +138,7 @@ pub fn read_lines(
 ) -> io::Result<Loaded> {
     let mut lines = reader.split(b'\n');
     let head = lines.next().transpose()?.unwrap_or_default();
-    // What another version has written has another meaning.
+    // A line of another form may mean something else: none of such a file is read.
     let is_read = serde_json::from_slice::<Head>(&head).is_ok_and(|head| head.form == FORM);
     let holds = |saved: &Saved| {
         let age = |at: Timestamp| now.wall.duration_since(at);
@@ -146,7 +146,7 @@ pub fn read_lines(
         let is_past = |at: Timestamp| age(at) >= SignedDuration::ZERO;
         match *saved {
             Saved::Answer(_, fact, epoch) => {
-                // What is known to be missing stays known: it is asked again before anything is denied for it.
+                // An absence has no greatest age: it denies nothing by itself, but keeps `on_unknown: allow` from passing.
                 let is_young = !fact.status.is_accepted() || age(fact.asked_at) <= settings.stale_max();
                 is_young
                     && is_past(fact.asked_at)
@@ -166,7 +166,7 @@ pub fn read_lines(
     let mut loaded = Loaded::default();
     for line in lines {
         let line = serde_json::from_slice::<Line>(&line?).ok().filter(|_| is_read);
-        // What a word has ended stays so, though its own teacher is gone.
+        // A word whose teacher is gone is not believed, but the words that it has ended stay ended.
         let end = |saved: Saved| match saved {
             Saved::Learnt(key, word) if word.status.is_accepted() && !is_taught(word.teacher) => {
                 word.ends.map_or(saved, |ends| Saved::Learnt(key, Learnt::ended(now, ends)))

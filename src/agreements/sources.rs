@@ -52,8 +52,7 @@ impl Sources {
 
     /// The dates of acceptances that rules ask for.
     pub fn demand(&self, key: &Key) -> Demand {
-        let fits = |of: &&(Agreement, PartyKind, Demand)| of.0 == key.agreement && of.1 == key.party.kind();
-        self.demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
+        Demand::among(&self.demands, key)
     }
 
     /// The terms of what is learnt of a kind of party, a number of the epochs of all sources that it stands for; zero for
@@ -109,7 +108,7 @@ impl Sources {
                 continue;
             }
             let is_settled = match weighing.instead_of(speaker) {
-                Some(word) => weighing.take_instead(word),
+                Some(word) => weighing.settle(word),
                 None => {
                     let question = Question { key: *key, demand, last, asker, patience };
                     weighing.take(speaker, source.look_up(&question).await)

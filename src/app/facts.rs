@@ -34,7 +34,7 @@ pub fn obey(shared: Arc<Shared>, facts: Facts, answer: oneshot::Sender<FactsRepo
         match facts.act {
             Act::Show => {}
             Act::Refresh => {
-                // What all partners share was learnt from the upstream: no source is asked for it.
+                // An acceptance that counts for all partners was learnt from the upstream: no source is asked for it.
                 let asked = found.iter_mut().zip(&mut refreshed).filter(|((key, _), _)| !is_shared(key));
                 for ((key, kept), refreshed) in asked {
                     if let Some(landed) = shared.agreements.refresh(&asking, *key).await {

@@ -1,8 +1,8 @@
 //! Epochs: numbers that identify remote sources by everything that their answers depend on.
 
-use aws_lc_rs::digest;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::agreements::fingerprint::fingerprint;
 use crate::agreements::http::Test;
 use crate::agreements::pointer::Pointer;
 use crate::config::sources::{Kind, RemoteSource};
@@ -40,8 +40,7 @@ impl RemoteSource {
                 headers_of(&self.remote.headers),
             ),
         };
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        u64::from_be_bytes(hash.as_ref()[..8].try_into().expect("a hash has more than eight bytes"))
+        fingerprint(&text)
     }
 }
 

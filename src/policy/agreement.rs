@@ -303,6 +303,12 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// The demand on a key, among those of all agreements; none where no rule asks for a date.
+    pub fn among(demands: &[(Agreement, PartyKind, Demand)], key: &Key) -> Demand {
+        let fits = |of: &&(Agreement, PartyKind, Demand)| of.0 == key.agreement && of.1 == key.party.kind();
+        demands.iter().find(fits).map_or_else(Demand::default, |(.., demand)| *demand)
+    }
+
     /// What two rules ask together.
     #[must_use]
     pub fn and(self, other: Demand) -> Demand {

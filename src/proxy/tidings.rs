@@ -72,14 +72,15 @@ impl Tidings {
 
     /// Takes what a whole answer tells.
     pub fn take(&self, worker: &Worker, status: u16, body: &[u8]) {
-        // Most answers to a purchase name no error at all.
-        if !self.learns() && status != 403 && memchr::memmem::find(body, b"rrors").is_none() {
-            return;
-        }
         if let Some((operation, key)) = self.learning {
             // What says two things of one member tells of no acceptance.
             let answer = strict::value(skip_mark(body), Names::AnyCase).unwrap_or(Value::Null);
             self.learn(worker, operation, key, status, &answer);
+        }
+        // Most answers to a purchase name no error at all.
+        let names_none = !self.learns() && status != 403 && memchr::memmem::find(body, b"rrors").is_none();
+        if self.rests_on.is_empty() || names_none {
+            return;
         }
         let answer: Value = serde_json::from_slice(skip_mark(body)).unwrap_or(Value::Null);
         let refusal = (status == 403).then(|| code(&answer)).flatten();

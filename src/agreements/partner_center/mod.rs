@@ -68,7 +68,7 @@ impl Half {
             (Some(left), Some(right)) => Some(left.merged(right)),
             (left, right) => left.or(right),
         };
-        // What the gateway withholds is no failure of the source's: `on_unknown: allow` must not pass for the other half's.
+        // A half that the gateway withheld itself counts: else `on_unknown: allow` would pass for the failure of the other half.
         let own = [self.failure, other.failure].into_iter().flatten().find(|failure| failure.is_own());
         Half { status, failure: own.or(self.failure).or(other.failure) }
     }
